@@ -1,0 +1,1 @@
+"""ptychodose: a ground truth for photon-dose studies in X-ray ptychography."""

@@ -1,0 +1,1 @@
+"""Contract, hashes and verification of the ground-truth bundle."""

@@ -1,0 +1,147 @@
+"""The command line: one subcommand a stage, and what a person asks of a study."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ptychodose.config import Params, load_params
+from ptychodose.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand. Exit codes: 0 good, 1 damaged (verify), 2 a mistake that can be mended."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("error: interrupted; nothing half-written was left", file=sys.stderr)
+        return 130
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ptychodose", description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="parameter file")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    simulate = commands.add_parser("simulate", help="make the datasets of one dose")
+    simulate.add_argument("--dose", required=True)
+    simulate.add_argument("--chunk", type=_positive, help="patterns in memory at once (changes no byte)")
+    simulate.add_argument("--workers", type=_positive, help="threads (changes no byte)")
+    simulate.set_defaults(run=_simulate)
+
+    for name, help_text in (
+        ("train", "train one model at one dose; goes on where a killed training stopped"),
+        ("infer", "predict and stitch"),
+        ("evaluate", "compare with the truth"),
+    ):
+        stage = commands.add_parser(name, help=help_text)
+        stage.add_argument("--model", required=True)
+        stage.add_argument("--dose", required=True)
+        stage.set_defaults(run=_model_stage, stage=name)
+
+    commands.add_parser("report", help="curves and pictures over all doses").set_defaults(run=_report)
+
+    table = commands.add_parser("table", help="print the metrics, one row per dose")
+    table.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    table.set_defaults(run=_table)
+
+    verify = commands.add_parser("verify", help="check every file against the hashes in dvc.lock")
+    verify.add_argument("--json", action="store_true", help="print the findings as JSON")
+    verify.set_defaults(run=_verify)
+
+    check = commands.add_parser("check", help="check NPZ files against the RawData contract")
+    check.add_argument("files", nargs="+", type=Path)
+    check.set_defaults(run=_check)
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+# Rooms are imported where they are used: the command line must answer at once, and TensorFlow takes seconds.
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    from ptychodose.stages import simulate
+
+    simulate.run(
+        load_params(options.params),
+        options.dose,
+        chunk=options.chunk or simulate.CHUNK_PATTERNS,
+        workers=options.workers or 1,
+    )
+
+
+def _model_stage(options: argparse.Namespace) -> None:
+    params = load_params(options.params)
+    _require_listed(params, options.model, options.dose)
+    stage = importlib.import_module(f"ptychodose.stages.{options.stage}")
+    stage.run(params, options.model, options.dose)
+
+
+def _require_listed(params: Params, model: str, dose: str) -> None:
+    for name, value, listed in (("models", model, params.models), ("doses", dose, params.doses)):
+        if value not in listed:
+            raise UserError(f"params.yaml: {name}: {value!r} is not among {', '.join(listed)}")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from ptychodose.stages import report
+
+    report.run(load_params(options.params))
+
+
+def _table(options: argparse.Namespace) -> None:
+    from ptychodose.formats.jsonfile import dump_json
+    from ptychodose.stages.report import metric_rows
+
+    rows = metric_rows(load_params(options.params))
+    if options.format == "json":
+        print(dump_json(rows), end="")
+        return
+    from rich.console import Console
+
+    from ptychodose.report import table
+
+    if options.format == "markdown":
+        print(table.markdown(rows))
+    else:
+        table.render(rows, Console())
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from ptychodose.bundle.verification import verify_workspace
+    from ptychodose.formats.jsonfile import dump_json
+
+    findings = verify_workspace(Path())
+    if options.json:
+        print(dump_json(findings.as_dict()), end="")
+    else:
+        print(findings.summary())
+    return 0 if findings.good else 1
+
+
+def _check(options: argparse.Namespace) -> None:
+    from ptychodose.formats.rawdata import RawDataFile
+
+    for path in options.files:
+        dataset = RawDataFile(path)
+        n = sum(len(chunk) for chunk in dataset.patterns())
+        axes = ", diffraction axes (N, N, n)" if dataset.legacy_axes else ""
+        print(f"{path}: good: {n} patterns, N = {dataset.scan.size_px}{axes}; keys {', '.join(dataset.keys)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""params.yaml as one frozen, typed, validated tree; unknown keys are refused."""
+
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from ptychodose.errors import UserError
+
+Split = Literal["train", "test", "unseen"]
+SPLITS: tuple[Split, ...] = ("train", "test", "unseen")
+
+
+def _check_dose(dose: str) -> str:
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?(e\+?[0-9]+)?", dose):
+        raise ValueError('a dose is a positive number of photons written like "1e5"')
+    if not 0 < float(dose) < math.inf:
+        raise ValueError("a dose must be above 0 photons and finite")
+    return dose
+
+
+Dose = Annotated[str, AfterValidator(_check_dose)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+
+
+class Section(BaseModel):
+    """A part of the parameter tree: frozen, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Splits(Section):
+    """Patterns per split."""
+
+    train: PositiveInt
+    test: PositiveInt
+    unseen: Annotated[int, Field(ge=0)]
+
+
+class Geometry(Section):
+    """Far-field geometry; the object pixel is wavelength x distance / (N x detector pixel)."""
+
+    wavelength_m: Positive
+    detector_distance_m: Positive
+    detector_pixel_m: Positive
+
+
+class ObjectParams(Section):
+    """What is illuminated. A ``file`` object uses path and unseen_path only."""
+
+    kind: Literal["lines", "lines_phase", "file"]
+    size_px: PositiveInt
+    n_lines: PositiveInt
+    max_amplitude: Positive
+    max_phase_rad: Annotated[float, Field(ge=-math.pi, le=math.pi)]
+    path: str | None
+    unseen_path: str | None
+
+
+class ProbeParams(Section):
+    """The illumination. Each kind uses the keys its comment in params.yaml names."""
+
+    kind: Literal["zone_plate", "gaussian", "file"]
+    outer_zone_width_m: Positive
+    central_stop_fraction: Fraction
+    defocus_m: Annotated[float, Field(allow_inf_nan=False)]
+    fwhm_px: Positive
+    path: str | None
+
+
+class ScanParams(Section):
+    """Where it is illuminated."""
+
+    kind: Literal["uniform", "raster", "fermat", "file"]
+    jitter_fraction: Annotated[float, Field(ge=0, le=1)]
+    path: str | None
+
+
+class FilesParams(Section):
+    """Patterns from somebody else's files (``source: files``)."""
+
+    path: str | None
+
+
+class SimulateParams(Section):
+    """The datasets: simulated, or read from files."""
+
+    source: Literal["simulate", "files"]
+    size_px: Literal[64, 128, 256]
+    interpolation: Literal["bilinear", "nearest"]
+    splits: Splits
+    geometry: Geometry
+    object: ObjectParams
+    probe: ProbeParams
+    scan: ScanParams
+    files: FilesParams
+
+    @model_validator(mode="after")
+    def _paths_given(self) -> "SimulateParams":
+        if self.source == "files":
+            if self.files.path is None:
+                raise ValueError("source is files, so files.path must name them")
+            if self.splits.unseen:
+                raise ValueError("source is files, so splits.unseen must be 0: there is no second object")
+            return self
+        for section, part in (("object", self.object), ("probe", self.probe), ("scan", self.scan)):
+            if part.kind == "file" and part.path is None:
+                raise ValueError(f"{section}.kind is file, so {section}.path must name one")
+        if self.object.kind == "file" and self.splits.unseen and self.object.unseen_path is None:
+            raise ValueError("object.kind is file: give object.unseen_path or set splits.unseen to 0")
+        return self
+
+
+class TrainParams(Section):
+    """Network and training."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: Positive
+    warmup_fraction: Fraction
+    clip_norm: Positive
+    validation_fraction: Fraction
+    width: PositiveInt
+    stages: PositiveInt
+
+
+class InferParams(Section):
+    """Prediction and stitching."""
+
+    batch_size: PositiveInt
+    kept_px: PositiveInt | None
+
+    def kept(self, size_px: int) -> int:
+        """M, the side of the stitched centre of a patch: 20 at N = 64 unless set."""
+        return self.kept_px if self.kept_px is not None else 20 * size_px // 64
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    scenario: Name
+    # Random keys are made of float64 values, which tell integers apart up to 2**53.
+    seed: Annotated[int, Field(ge=0, le=2**53)]
+    doses: Annotated[list[Dose], Field(min_length=1)]
+    models: Annotated[list[Literal["pinn"]], Field(min_length=1)]
+    simulate: SimulateParams
+    train: TrainParams
+    infer: InferParams
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Params":
+        if len({float(dose) for dose in self.doses}) < len(self.doses):
+            raise ValueError(f"doses holds the same dose twice: {self.doses}")
+        if len(set(self.models)) < len(self.models):
+            raise ValueError(f"models holds the same model twice: {self.models}")
+        kept, size = self.infer.kept(self.simulate.size_px), self.simulate.size_px
+        if kept > size or kept % 2:
+            raise ValueError(f"infer.kept_px must be even and at most size_px = {size}, got {kept}")
+        if self.train.batch_size > self.simulate.splits.train:
+            raise ValueError("train.batch_size must not exceed simulate.splits.train")
+        return self
+
+    def splits(self) -> tuple[Split, ...]:
+        """The splits this study has, in order."""
+        return tuple(split for split in SPLITS if getattr(self.simulate.splits, split))
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and validate the parameters.
+
+    Raises
+    ------
+    UserError
+        One sentence that names the file, the key and the rule.
+    """
+    try:
+        # The YAML 1.2 parser DVC uses: what DVC hashes is what is read here (PyYAML reads 1e-3 as text).
+        tree = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; run from the top of the repository") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_sentence(error)}") from None
+
+
+def _sentence(error: ValidationError) -> str:
+    """All violations of a parameter file in one line, keys spelled as in the file."""
+    parts = []
+    for item in error.errors():
+        key = ".".join(str(word) for word in item["loc"]) or "the file"
+        if item["type"] == "extra_forbidden":
+            parts.append(f"{key}: unknown parameter; remove it or check its spelling")
+        elif item["type"] == "missing":
+            parts.append(f"{key}: missing; add it (the committed params.yaml shows every key)")
+        elif key.startswith("doses") and item["type"] == "string_type":
+            parts.append(f'{key}: write the dose in quotes, like "1e5" (got {item["input"]!r})')
+        elif item["type"] == "value_error":
+            parts.append(f"{key}: {item['ctx']['error']}")
+        else:
+            rule = item["msg"][0].lower() + item["msg"][1:]
+            parts.append(f"{key}: {rule} (got {item['input']!r})")
+    return "; ".join(parts)

@@ -1,0 +1,1 @@
+"""Image, Fourier-ring, photon and alignment metrics: arrays in, numbers out, or `Undefined`."""

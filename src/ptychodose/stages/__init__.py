@@ -1,0 +1,1 @@
+"""One thin file a stage: read parameters and inputs, call a room, write outputs."""

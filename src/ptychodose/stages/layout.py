@@ -1,0 +1,47 @@
+"""Where everything lies, in one place: paths relative to the top of the repository."""
+
+from pathlib import Path
+
+INPUTS = Path("data/inputs")
+CURVES = Path("metrics/curves")
+REPORT_FIGURES = Path("metrics/figures")
+
+
+def dataset(dose: str, split: str) -> Path:
+    """The RawData file of a dose and split; its facts lie beside it with the ending .json."""
+    return Path("data/datasets") / dose / f"{split}.npz"
+
+
+def model(model: str, dose: str) -> Path:
+    """The folder of a trained model."""
+    return Path("data/models") / model / dose
+
+
+def resume(model: str, dose: str) -> Path:
+    """Where an unfinished training keeps its state; not tracked by git or DVC."""
+    return Path("data/.resume") / model / dose
+
+
+def reconstruction(model: str, dose: str, split: str) -> Path:
+    """The stitched object of a model, dose and split."""
+    return Path("data/reconstructions") / model / dose / f"{split}.npz"
+
+
+def metrics(model: str, dose: str) -> Path:
+    """The numbers DVC compares."""
+    return Path("metrics") / model / f"{dose}.json"
+
+
+def record(model: str, dose: str) -> Path:
+    """The same numbers with definition, range, region, alignment, and why one is undefined."""
+    return Path("metrics") / model / f"{dose}.record.json"
+
+
+def loss_curve(model: str, dose: str) -> Path:
+    """Loss per epoch."""
+    return Path("metrics") / model / f"{dose}.loss.csv"
+
+
+def figures(model: str, dose: str) -> Path:
+    """The folder of pictures of a model and dose."""
+    return Path("metrics") / model / dose
