@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: ground-truth test test-slow check setup repro release benchmark
 
 ground-truth: .venv/ready
-	dvc pull --force
+	dvc pull
 	ptychodose verify
 	ptychodose table
 
@@ -30,6 +30,7 @@ repro: .venv/ready
 
 benchmark: .venv/ready
 	python benchmarks/simulate.py
+	python benchmarks/stitch.py
 
 # A new reference study: what `dvc repro` made, verified, into the embedded store.
 release: .venv/ready

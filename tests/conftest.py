@@ -45,7 +45,7 @@ TINY = {
     "simulate.scan": {"kind": "fermat", "jitter_fraction": 0.7, "path": None},
     "simulate.files.path": None,
 }
-"""Every value the simulation reads, so that a change of the committed study leaves the golden hashes alone."""
+"""Every value the simulation reads, so that a change of the committed study moves no golden hash."""
 
 
 def reference(name):
@@ -73,7 +73,7 @@ def committed_params():
 
 @pytest.fixture
 def write_params(tmp_path, monkeypatch, committed_params):
-    """Write the committed params.yaml with values replaced, {"simulate.scan.kind": "fermat"}, and go there."""
+    """Write the committed params.yaml with values replaced, {"train.epochs": 1}, and go there."""
 
     def write(values, drop=()):
         yaml = YAML(typ="safe")

@@ -53,10 +53,10 @@ def test_numbers_that_differ_in_the_last_bits_are_one_number_in_the_file(tmp_pat
 def test_what_is_no_json_is_refused_by_the_name_of_the_file(tmp_path, content):
     path = tmp_path / "a.json"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="a.json: not valid JSON"):
+    with pytest.raises(UserError, match=r"a\.json: not valid JSON"):
         read_json(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="a.json: not found"):
+    with pytest.raises(UserError, match=r"a\.json: not found"):
         read_json(tmp_path / "a.json")

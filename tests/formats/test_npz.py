@@ -150,7 +150,7 @@ def test_a_header_with_an_impossible_shape_is_refused(tmp_path, shape):
     content = member((3, 4), bytes(96)).replace(b"'shape': (3, 4)", f"'shape': {shape!r}".ljust(15).encode())
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", content)
-    with pytest.raises(UserError, match="scan.npz: a: "), NpzReader(path) as reader:
+    with pytest.raises(UserError, match=r"scan\.npz: a: "), NpzReader(path) as reader:
         reader.array("a")
 
 
@@ -161,5 +161,8 @@ def test_a_member_that_is_no_array_is_refused(tmp_path, content):
     path = tmp_path / "scan.npz"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", content)
-    with pytest.raises(UserError, match="scan.npz: a: not a readable NumPy array"), NpzReader(path) as reader:
+    with (
+        pytest.raises(UserError, match=r"scan\.npz: a: not a readable NumPy array"),
+        NpzReader(path) as reader,
+    ):
         reader.array("a")

@@ -2,6 +2,7 @@
 
 import math
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from itertools import pairwise
 from multiprocessing import get_context
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_the_gain_does_not_depend_on_the_order_of_the_positions():
 @given(cuts=st.sets(st.integers(1, 11)))
 def test_the_size_of_the_chunks_changes_no_count(cuts):
     edges = [0, *sorted(cuts), 12]
-    chunks = [draw_counts(RATES[a:b], KEY, a) for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [draw_counts(RATES[a:b], KEY, a) for a, b in pairwise(edges)]
     assert np.array_equal(np.concatenate(chunks), COUNTS)
 
 

@@ -28,7 +28,7 @@ def beam(size_px, defocus_m):
 
 
 def hankel_beam(size_px, defocus_m):
-    """The same beam as a one-dimensional integral over the annular pupil: int q J0(2 pi q r) exp(i phase) dq."""
+    """The same beam as an integral over the radius of the pupil: int q J0(2 pi q r) exp(i phase) dq."""
     steps = np.arange(size_px) - size_px // 2
     radius_m = np.hypot(steps[:, None], steps[None, :]) * PIXEL_M
     q, dq = np.linspace(INNER_PER_M, OUTER_PER_M, 2001, retstep=True)

@@ -84,7 +84,7 @@ def test_a_fermat_spiral_fills_the_field_evenly(n):
     points = np.column_stack([x, y])
     nearest = KDTree(points).query(points, k=2)[0][:, 1]
     pitch = np.sqrt(FIELD.width * FIELD.height / n)
-    # The first two points lie pitch / sqrt(pi) apart; independent positions would come as close as 0.05 pitch.
+    # The first two points lie pitch / sqrt(pi) apart; independent ones would come as close as 0.05 pitch.
     assert nearest.min() > 0.99 * pitch / np.sqrt(np.pi)
     assert np.sort(nearest)[8] > 0.85 * pitch
     assert nearest.max() < 1.3 * pitch

@@ -62,16 +62,39 @@ def test_overlapping_patches_of_one_object_at_integral_positions_give_it_back(ro
     assert weight.max() > 1
 
 
-@given(shift=st.tuples(st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True)))
-def test_an_object_linear_in_y_and_x_is_exact_at_subpixel_positions(shift):
+def test_an_object_linear_in_y_and_x_is_exact_at_subpixel_positions(places):
     y, x = np.mgrid[:45, :37]
     obj = (1 + 0.2 * y - 0.3 * x) + 1j * (0.5 * y + 0.1 * x - 3)
-    # All four lie within one pixel: their edges, where the far side of the interpolation is missing, coincide.
-    at_x, at_y = 18 + np.array([shift[0], 0.25, 0.5, 0.0]), 21 + np.array([shift[1], 0.0, 0.75, 0.5])
+    patch = cut_patches(obj, *places, 16, "bilinear")
+    result, weight = on_object(stitched(patch, *places, [slice(None)]), obj.shape)
+    assert np.count_nonzero(weight) > 300
+    np.testing.assert_allclose(result[weight > 0], obj[weight > 0], rtol=1e-12)
+
+
+@given(shift=st.tuples(st.floats(0, 0.999), st.floats(0, 0.999)))
+def test_a_patch_sampled_between_the_pixels_is_put_on_them_to_second_order(shift):
+    def quadratic(y, x):
+        return (1 + 0.2 * y - 0.03 * x**2) + 1j * (0.05 * y**2 + 0.1 * x * y - 3)
+
+    x, y = 18 + np.array([shift[1]]), 21 + np.array([shift[0]])
+    steps = np.arange(16) - 8
+    patch = quadratic(y + steps[:, None], x + steps)[None]
+    result = stitched(patch, x, y, [slice(None)])
+    assert (result.origin_yx, result.obj.shape) == ((21 - 3, 18 - 3), (KEPT, KEPT))
+    expected = quadratic(*np.mgrid[21 - 3 : 21 + 3, 18 - 3 : 18 + 3].astype(float))
+    # Keys' cubic convolution reproduces polynomials of degree 2 in y and in x.
+    np.testing.assert_allclose(result.obj, expected, rtol=1e-12, atol=1e-11)
+
+
+def test_a_whole_patch_can_be_kept_and_is_exact_but_for_its_outermost_pixels():
+    y, x = np.mgrid[:45, :37]
+    obj = (1 + 0.2 * y - 0.3 * x) + 1j * (0.5 * y + 0.1 * x)
+    at_x, at_y = np.array([18.25]), np.array([21.75])
     patch = cut_patches(obj, at_x, at_y, 16, "bilinear")
-    result, _ = on_object(stitched(patch, at_x, at_y, [slice(None)]), obj.shape)
-    inside = np.s_[21 - 2 : 21 + 3, 18 - 2 : 18 + 3]
-    np.testing.assert_allclose(result[inside], obj[inside], rtol=1e-12, atol=1e-12)
+    result, weight = on_object(stitched(patch, at_x, at_y, [slice(None)], kept_px=16), obj.shape)
+    assert weight.sum() == 16**2
+    inside = np.s_[21 - 6 : 21 + 7, 18 - 6 : 18 + 7]
+    np.testing.assert_allclose(result[inside], obj[inside], rtol=1e-12)
 
 
 def test_a_constant_is_exact_everywhere_and_every_patch_has_the_same_weight(places):

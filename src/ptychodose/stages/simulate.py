@@ -113,20 +113,21 @@ def _take_over(params: Params, dose: str, split: Split, target: Path) -> None:
 def _refuse_wrong_dose(path: Path, patterns: Patterns, dose_photons: float) -> None:
     """The mean cannot betray a wrong dose (diff3d is normalised to 1): whole photon counts can."""
     counts = patterns.astype(np.float64) ** 2 * dose_photons
-    few = counts[(counts > 0) & (counts < 2**16)]  # float32 amplitudes give counts this small to 0.008
-    whole = np.rint(few).astype(np.int64)
-    if few.size and float(np.abs(few - whole).max()) > 0.01:
+    lit = counts[counts > 0]
+    few = lit[lit < 1000]
+    if few.size and float(np.abs(few - np.rint(few)).max()) > 0.01:
         raise UserError(
             f"{path}: diff3d: diff3d^2 x {dose_photons:g} are not whole photon counts "
             f"(smallest: {few.min():.4g}); "
             "the file is of another dose, or was not written as sqrt(counts / dose)"
         )
-    # Among 20 photon counts some are odd, some no multiple of 5, and so on.
-    common = int(np.gcd.reduce(whole)) if len(whole) >= 20 else 1
-    if common > 1:
+    # Under a label 10 times too high the counts are 10, 20, 30...: whole, but all multiples of the smallest.
+    smallest = float(lit.min(initial=np.inf))
+    multiples = lit[lit < 1000 * smallest] / smallest
+    if smallest > 1.5 and multiples.size >= 20 and float(np.abs(multiples - np.rint(multiples)).max()) < 0.01:
         raise UserError(
-            f"{path}: diff3d: at {dose_photons:g} photons every count is a multiple of {common}; "
-            f"the file is of dose {dose_photons / common:g}"
+            f"{path}: diff3d: at {dose_photons:g} photons every count is a multiple of {smallest:.6g}; "
+            f"the file is of dose {dose_photons / smallest:.6g}"
         )
 
 
