@@ -1,7 +1,7 @@
 """Patterns per second of the simulation against the practical limit, in the same run.
 
 The limit is a bare loop of scipy.fft.fft2 and Generator.poisson over exit waves that are already there: no
-patch cutting, no probe, no gain, no per-pattern random key, no square root. Repeats alternate between the two,
+patch cutting, no probe, no gain, no per-pattern random key, no square root. Repeats alternate between them,
 so that a machine whose speed drifts gives the same ratio; processor time is counted, not waiting. Writing the
 file is timed apart.
 """

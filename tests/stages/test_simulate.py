@@ -173,6 +173,16 @@ def test_object_probe_and_positions_are_the_same_at_every_dose_and_the_photons_a
         assert (few == many)[many > 50].mean() < 0.1
 
 
+def test_the_splits_are_drawn_apart_even_where_they_share_positions(tiny_params, datasets):
+    params = tiny_params({"doses": ["1e6"], "simulate.splits": {"train": 12, "test": 12, "unseen": 0}})
+    simulate.run(params, "1e6")
+    train, test = (
+        counts_of(RawDataFile(datasets / "1e6" / f"{split}.npz").all_patterns(), 1e6)
+        for split in ("train", "test")
+    )
+    assert (train == test)[train > 50].mean() < 0.1
+
+
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
 def test_the_counts_are_poisson_draws_around_the_model_with_the_recorded_gain(
     tiny_params, datasets, interpolation

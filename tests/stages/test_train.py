@@ -160,7 +160,9 @@ def test_the_same_seed_twice_gives_the_same_bytes_and_another_seed_does_not(stud
 
 
 @pytest.mark.slow
-def test_a_training_killed_after_an_epoch_goes_on_and_ends_where_an_unbroken_one_does(study, hashes, tmp_path):
+def test_a_training_killed_after_an_epoch_goes_on_and_ends_where_an_unbroken_one_does(
+    study, hashes, tmp_path
+):
     params = study(epochs=12)
     train.run(params, "pinn", DOSE)
     unbroken, curve = hashes(trained()), layout.loss_curve("pinn", DOSE).read_bytes()

@@ -104,7 +104,7 @@ def exit_wave_energy(obj: Complex, probe: Complex, x: Real, y: Real, interpolati
 
 
 def _between(first: Real, second: Real, weight: Real) -> Real:
-    """first + weight (second - first), without temporary arrays: this is where patch cutting spends its time."""
+    """first + weight (second - first); without temporary arrays, as patch cutting spends its time here."""
     result = second - first
     result *= weight
     result += first
