@@ -15,11 +15,15 @@ Split = Literal["train", "test", "unseen"]
 SPLITS: tuple[Split, ...] = ("train", "test", "unseen")
 
 
+LARGEST_DOSE_PHOTONS = 1e15
+"""Beyond it counts would no longer fit the integers they are drawn in; no experiment comes near."""
+
+
 def _check_dose(dose: str) -> str:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?(e\+?[0-9]+)?", dose):
         raise ValueError('a dose is a positive number of photons written like "1e5"')
-    if not 0 < float(dose) < math.inf:
-        raise ValueError("a dose must be above 0 photons and finite")
+    if not 0 < float(dose) <= LARGEST_DOSE_PHOTONS:
+        raise ValueError(f"a dose must be above 0 and at most {LARGEST_DOSE_PHOTONS:g} photons")
     return dose
 
 

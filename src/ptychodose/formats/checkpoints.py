@@ -1,6 +1,7 @@
 """Keras checkpoints: loaded in safe mode, stored so that equal models give equal bytes."""
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ from ptychodose.formats.jsonfile import read_json, write_json
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Save in Keras' own format (.keras), without its dates."""
+    """Save in Keras' own format (.keras), without its dates and memory addresses."""
     with atomic_file(path) as partial:
         # Keras insists on the ending .keras.
         dated = partial.with_name(f"{partial.name}.keras")
         try:
             model.save(dated)
-            _without_dates(dated, partial)
+            _reproducible(dated, partial)
         finally:
             dated.unlink(missing_ok=True)
 
@@ -57,7 +58,7 @@ def load_training_state(model: keras.Model, folder: Path) -> None:
     model.load_weights(folder / "state.weights.h5")
 
 
-def _without_dates(source: Path, target: Path) -> None:
+def _reproducible(source: Path, target: Path) -> None:
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for name in sorted(old.namelist()):
             data = old.read(name)
@@ -65,4 +66,16 @@ def _without_dates(source: Path, target: Path) -> None:
                 metadata = json.loads(data)
                 del metadata["date_saved"]
                 data = json.dumps(metadata).encode()
+            elif name == "config.json":
+                data = _numbered(data.decode()).encode()
             new.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), data)
+
+
+def _numbered(config: str) -> str:
+    """Keras names an object that two layers share by its address in memory: name them 1, 2, ... instead."""
+    numbers: dict[str, int] = {}
+    return re.sub(
+        r'("shared_object_id": )([0-9]+)',
+        lambda found: f"{found[1]}{numbers.setdefault(found[2], len(numbers) + 1)}",
+        config,
+    )

@@ -1,7 +1,12 @@
-"""Training on photon halves, from any epoch on."""
+"""Training on photon halves, from any epoch on.
+
+The loop is written out: what a step sees must depend on (seed, epoch, step) alone, and Keras' own loop lets
+the moment of a prefetch decide on the order of batches.
+"""
 
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -14,72 +19,36 @@ from ptychodose.physics.randomness import generator, philox_key
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
-def steps_per_epoch(n_patterns: int, batch_size: int) -> int:
-    """Whole batches in an epoch; at least one, which may then be smaller."""
-    return max(n_patterns // batch_size, 1)
-
-
-class PhotonHalves(keras.utils.PyDataset):
+@dataclass(frozen=True)
+class PhotonHalves:
     """Batches (one half's normalised pattern, the other half's fraction of the dose).
 
-    The order of an epoch and the halves drawn in it depend on (seed, epoch) alone, so a training resumed at
-    epoch k sees what an unbroken one sees.
-
-    Parameters
-    ----------
-    patterns : (n, N, N) float32
-        diff3d of the patterns to use.
-    dose_photons : float
-    mean_photons : float
-        Measured mean photons per pattern of the train set.
-    batch_size : int
-        The last batch of an epoch is dropped when it is smaller.
-    seed : int
-    first_epoch : int
-        Epoch counter at the start, from 0.
+    Order and halves of an epoch depend on (seed, dose, epoch) alone, so a training resumed at epoch k sees
+    what an unbroken one sees.
     """
 
-    def __init__(
-        self,
-        patterns: npt.NDArray[np.float32],
-        *,
-        dose_photons: float,
-        mean_photons: float,
-        batch_size: int,
-        seed: int,
-        first_epoch: int = 0,
-    ) -> None:
-        super().__init__(workers=1)
-        self._patterns = patterns
-        self._dose_photons, self._batch_size, self._seed = dose_photons, batch_size, seed
-        self._scale = input_scale(mean_photons / 2, patterns.shape[-1])
-        self._begin(first_epoch)
+    patterns: npt.NDArray[np.float32]
+    """diff3d of the patterns to use, (n, N, N)."""
+    dose_photons: float
+    mean_photons: float
+    """Measured mean photons per pattern of the train set."""
+    batch_size: int
+    seed: int
 
-    def _begin(self, epoch: int) -> None:
-        self._epoch = epoch
-        self._order = generator(philox_key("order", self._seed, epoch)).permutation(len(self._patterns))
-        self._key = philox_key("halves", self._seed, self._dose_photons, epoch)
+    @property
+    def steps(self) -> int:
+        """Whole batches in an epoch, the rest is left out; at least one, which may then be smaller."""
+        return max(len(self.patterns) // self.batch_size, 1)
 
-    def __len__(self) -> int:
-        return steps_per_epoch(len(self._patterns), self._batch_size)
-
-    def __getitem__(self, index: int) -> Batch:
-        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        counts = counts_of(self._patterns[rows], self._dose_photons)
-        seen, target = halve(counts, self._key, rows)
-        fraction = (target * (2 / self._dose_photons)).astype(np.float32)[..., None]
-        return network_input(seen, self._scale), fraction
-
-    def on_epoch_end(self) -> None:
-        """Move to the next epoch's order and halves."""
-        self._begin(self._epoch + 1)
-
-
-class FixedHalves(PhotonHalves):
-    """The same halves and order at every epoch: for validation."""
-
-    def on_epoch_end(self) -> None:
-        """Stay."""
+    def batch(self, epoch: int, step: int) -> Batch:
+        """Step ``step`` of epoch ``epoch``, both from 0: two arrays (b, N, N, 1)."""
+        order = generator(philox_key("order", self.seed, epoch)).permutation(len(self.patterns))
+        rows = order[step * self.batch_size : (step + 1) * self.batch_size]
+        counts = counts_of(self.patterns[rows], self.dose_photons)
+        seen, target = halve(counts, philox_key("halves", self.seed, self.dose_photons, epoch), rows)
+        scale = input_scale(self.mean_photons / 2, self.patterns.shape[-1])
+        fraction = (target * (2 / self.dose_photons)).astype(np.float32)[..., None]
+        return network_input(seen, scale), fraction
 
 
 def compile_for_training(
@@ -104,35 +73,33 @@ def compile_for_training(
     )
 
 
-class EpochEnd(keras.callbacks.Callback):
-    """Call back with (epochs done, loss, validation loss or None) after each epoch."""
+def train_epoch(
+    model: keras.Model, halves: PhotonHalves, epoch: int, on_step: Callable[[float], None]
+) -> float:
+    """One epoch; ``on_step`` gets the running mean of the loss, which is returned at the end.
 
-    def __init__(self, report: Callable[[int, float, float | None], None]) -> None:
-        super().__init__()
-        self._report = report
+    Raises
+    ------
+    FloatingPointError
+        The loss or a weight is not finite: nothing sensible can follow.
+    """
+    losses: list[float] = []
+    # The next batch is drawn while the model works on this one.
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(halves.batch, epoch, 0)
+        for step in range(halves.steps):
+            batch = coming.result()
+            if step + 1 < halves.steps:
+                coming = ahead.submit(halves.batch, epoch, step + 1)
+            losses.append(float(model.train_on_batch(*batch)))
+            if not np.isfinite(losses[-1]):
+                raise FloatingPointError(f"the loss is not finite in epoch {epoch + 1}, step {step + 1}")
+            on_step(float(np.mean(losses)))
+    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+        raise FloatingPointError(f"a weight is not finite after epoch {epoch + 1}")
+    return float(np.mean(losses))
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keras' hook."""
-        logs = logs or {}
-        self._report(epoch + 1, logs["loss"], logs.get("val_loss"))
 
-
-class StepEnd(keras.callbacks.Callback):
-    """Call back with the running loss after each step."""
-
-    def __init__(self, report: Callable[[float], None]) -> None:
-        super().__init__()
-        self._report = report
-
-    def on_train_batch_end(self, _: int, logs: dict[str, Any] | None = None) -> None:
-        """Keras' hook."""
-        self._report((logs or {})["loss"])
-
-
-class StopAtNonFinite(keras.callbacks.Callback):
-    """Raise FloatingPointError when the loss is not finite: nothing sensible can follow."""
-
-    def on_train_batch_end(self, step: int, logs: dict[str, Any] | None = None) -> None:
-        """Keras' hook."""
-        if not np.isfinite((logs or {})["loss"]):
-            raise FloatingPointError(f"the loss is not finite at step {step}")
+def validation_loss(model: keras.Model, halves: PhotonHalves) -> float:
+    """Mean loss over the same halves every time, nothing learned."""
+    return float(np.mean([model.test_on_batch(*halves.batch(0, step)) for step in range(halves.steps)]))

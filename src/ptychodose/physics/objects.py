@@ -27,6 +27,8 @@ def lines(
     blurred = gaussian_filter(image, 1) + 2 * gaussian_filter(image, 5) + 5 * gaussian_filter(image, 10)
     start = size_px // 2
     amplitude = blurred[start : start + size_px, start : start + size_px]
+    if not amplitude.any():
+        raise ValueError(f"none of the {n_lines} lines comes near the object; draw more")
     amplitude = to_grid(amplitude * (max_amplitude / amplitude.max()), FIELD_GRID)
     return amplitude.astype(np.complex128)
 

@@ -82,7 +82,7 @@ class MeasuredDose:
     min_photons: float
     max_photons: float
     standard_error_photons: float
-    """Of the mean over patterns: sample standard deviation / sqrt(n), never below the Poisson value."""
+    """Of the mean over patterns: sqrt(D / n) over a whole scan; over a part, the sample's if larger."""
 
     @property
     def deviation_in_standard_errors(self) -> float:
@@ -90,11 +90,17 @@ class MeasuredDose:
         return (self.mean_photons - self.declared_photons) / self.standard_error_photons
 
 
-def measured_dose(photons: npt.NDArray[np.float64], declared_photons: float) -> MeasuredDose:
-    """Statistics of the photons per pattern, (n,), against the declared dose."""
+def measured_dose(
+    photons: npt.NDArray[np.float64], declared_photons: float, *, whole_scan: bool
+) -> MeasuredDose:
+    """Statistics of the photons per pattern, (n,), against the declared dose.
+
+    Over a whole scan the gain makes the expected mean the dose, so only photon noise lets the counted mean
+    differ. Over a part of a scan the object seen differs too, and the spread of the patterns counts.
+    """
     n = len(photons)
     mean = math.fsum(photons) / n
-    sample = float(np.std(photons, ddof=1)) if n > 1 else 0.0
+    sample = 0.0 if whole_scan or n < 2 else float(np.std(photons, ddof=1))
     standard_error = max(sample, math.sqrt(declared_photons)) / math.sqrt(n)
     return MeasuredDose(
         declared_photons, mean, float(np.min(photons)), float(np.max(photons)), standard_error

@@ -66,18 +66,20 @@ def raster(n: int, field: Field, *, jitter_fraction: float, rng: np.random.Gener
     return _on_grid(np.clip(x, field.x_min, field.x_max), np.clip(y, field.y_min, field.y_max))
 
 
-def fermat_spiral(n: int, field: Field) -> Positions:
+def fermat_spiral(n: int, field: Field, *, rng: np.random.Generator) -> Positions:
     """The innermost ``n`` points of a Fermat spiral that lie inside the field.
 
-    r = c sqrt(k), angle = k x golden angle (Huang et al. 2014, doi:10.1364/OE.22.012634); c is the
-    largest spacing for which ``n`` points fit.
+    r = c sqrt(k + u), angle = k x golden angle + v (Huang et al. 2014, doi:10.1364/OE.22.012634); c is the
+    largest spacing for which ``n`` points fit. u in [0, 1) and v are random, so that two scans of the same
+    length do not share their positions.
     """
+    start, turn = rng.uniform(0, 1), rng.uniform(0, 2 * np.pi)
     golden_angle = np.pi * (3 - np.sqrt(5))
     radius = np.hypot(field.width, field.height) / 2
     spacing = np.sqrt(field.width * field.height / (np.pi * n))
     while True:
         k = np.arange(int((radius / spacing) ** 2) + 1)
-        r, angle = spacing * np.sqrt(k), k * golden_angle
+        r, angle = spacing * np.sqrt(k + start), k * golden_angle + turn
         x = (field.x_min + field.x_max) / 2 + r * np.cos(angle)
         y = (field.y_min + field.y_max) / 2 + r * np.sin(angle)
         inside = np.flatnonzero(field.contains(x, y))[:n]

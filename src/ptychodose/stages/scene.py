@@ -98,6 +98,13 @@ def _object(params: ObjectParams, seed: int, split: Split) -> Complex:
     if params.kind == "file":
         return _read_complex(params.unseen_path if split == "unseen" else params.path, "objectGuess")
     rng = generator(philox_key("object", seed, "unseen" if split == "unseen" else "seen"))
+    try:
+        return _generated_object(params, rng)
+    except ValueError as error:
+        raise UserError(f"params.yaml: simulate.object.n_lines: {error}") from None
+
+
+def _generated_object(params: ObjectParams, rng: np.random.Generator) -> Complex:
     if params.kind == "lines":
         return objects.lines(
             params.size_px, n_lines=params.n_lines, max_amplitude=params.max_amplitude, rng=rng
@@ -118,7 +125,7 @@ def _generated_positions(
         return scans.uniform(n, field, rng=rng)
     if params.kind == "raster":
         return scans.raster(n, field, jitter_fraction=params.jitter_fraction, rng=rng)
-    return scans.fermat_spiral(n, field)
+    return scans.fermat_spiral(n, field, rng=rng)
 
 
 def _file_positions(scan: ScanParams, params: Params, split: Split) -> scans.Positions:

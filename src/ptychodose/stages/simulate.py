@@ -16,7 +16,12 @@ from ptychodose.formats.atomic import atomic_directory
 from ptychodose.formats.jsonfile import rounded, write_json
 from ptychodose.formats.rawdata import RawDataFile, Scan, write_rawdata
 from ptychodose.physics.diffraction import exit_wave_energy
-from ptychodose.physics.photons import gain_squared, measured_dose, simulate_patterns
+from ptychodose.physics.photons import (
+    MeasuredDose,
+    gain_squared,
+    measured_dose,
+    simulate_patterns,
+)
 from ptychodose.physics.probes import effective_diameter_px
 from ptychodose.physics.randomness import philox_key
 from ptychodose.physics.scans import Field, overlap
@@ -74,7 +79,8 @@ def _simulate(params: Params, dose: str, split: Split, target: Path, chunk: int,
     with Progress(f"simulate {dose} {split}", n, "patterns") as progress:
         chunks = _in_order(one_chunk, range(0, n, chunk), workers)
         write_rawdata(target, progress.over(chunks, len), scan)
-    facts = _facts(params, dose, split, scan, photons.astype(np.float64), gain2, "known: simulated")
+    measured = measured_dose(photons.astype(np.float64), dose_photons, whole_scan=True)
+    facts = _facts(params, dose, split, scan, measured, gain2, "known: simulated")
     write_json(target.with_suffix(".json"), facts)
 
 
@@ -102,12 +108,15 @@ def _take_over(params: Params, dose: str, split: Split, target: Path) -> None:
         if not Field.inside(scan.obj.shape, scan.size_px).contains(scan.x, scan.y).all():
             raise UserError(f"{path}: xcoords, ycoords: some windows lie outside objectGuess")
         energy = exit_wave_energy(scan.obj, scan.probe, scan.x, scan.y, params.simulate.interpolation)
-        gain2, origin = gain_squared(dose_photons, energy), "computed from objectGuess"
+        origin = "computed from objectGuess"
     else:
-        gain2 = dose_photons / float((np.abs(scan.probe) ** 2).sum())
+        energy = np.full(len(scan), (np.abs(scan.probe) ** 2).sum())
         origin = "estimated: as if the object were transparent"
+    # These patterns are a part of a scan, whose mean need not be the dose: the photons counted set the gain.
+    gain2 = gain_squared(float(np.mean(photons)), energy)
+    measured = measured_dose(photons, dose_photons, whole_scan=False)
     write_rawdata(target, [patterns], scan)
-    write_json(target.with_suffix(".json"), _facts(params, dose, split, scan, photons, gain2, origin))
+    write_json(target.with_suffix(".json"), _facts(params, dose, split, scan, measured, gain2, origin))
 
 
 def _refuse_wrong_dose(path: Path, patterns: Patterns, dose_photons: float) -> None:
@@ -136,21 +145,23 @@ def _facts(
     dose: str,
     split: Split,
     scan: Scan,
-    photons: npt.NDArray[np.float64],
+    measured: MeasuredDose,
     gain2: float,
     gain_origin: str,
 ) -> dict[str, Any]:
-    measured = measured_dose(photons, float(dose))
     deviation = measured.deviation_in_standard_errors
     if abs(deviation) > 5:
         raise UserError(
-            f"{layout.dataset(dose, split)}: refused: {measured.mean_photons:.6g} photons per pattern "
-            f"were measured, {deviation:+.1f} standard errors from the declared {dose}; correct the dose"
+            f"{layout.dataset(dose, split)}: refused: {measured.mean_photons:.6g} photons per pattern were "
+            f"measured, {deviation:+.1f} standard errors from the declared "
+            f"{dose}; correct the dose"
         )
+    if measured.mean_photons == 0:
+        raise UserError(f"{layout.dataset(dose, split)}: refused: not one photon was counted; raise the dose")
     diameter_px = effective_diameter_px(scan.probe)
     shared = overlap(scan.x, scan.y, diameter_px)
     scanned_px = float((np.ptp(scan.x) + diameter_px) * (np.ptp(scan.y) + diameter_px))
-    per_pixel = float(photons.sum()) / scanned_px
+    per_pixel = measured.mean_photons * len(scan) / scanned_px
     return {
         "schema": "ptychodose/dataset/1",
         "scenario": params.scenario,
@@ -163,7 +174,7 @@ def _facts(
         "dose": {**asdict(measured), "deviation_in_standard_errors": deviation},
         "gain_squared": gain2,
         "gain_origin": gain_origin,
-        "intensity_scale": float(np.sqrt(float(dose))) / (scan.size_px / 2),
+        "intensity_scale": float(np.sqrt(measured.declared_photons)) / (scan.size_px / 2),
         "probe_effective_diameter_px": diameter_px,
         "overlap": asdict(shared),
         "photons_per_object_pixel": per_pixel,

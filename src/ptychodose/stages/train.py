@@ -1,5 +1,6 @@
 """Stage train@model-dose: one network, trained on the photons of one dose."""
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -28,13 +29,10 @@ from ptychodose.formats.params_dill import write_params_dill
 from ptychodose.formats.rawdata import RawDataFile
 from ptychodose.networks.pinn import build_pinn, rate_model
 from ptychodose.networks.training import (
-    EpochEnd,
-    FixedHalves,
     PhotonHalves,
-    StepEnd,
-    StopAtNonFinite,
     compile_for_training,
-    steps_per_epoch,
+    train_epoch,
+    validation_loss,
 )
 from ptychodose.physics.photons import mean_exit_energy
 from ptychodose.physics.randomness import generator, philox_key
@@ -59,20 +57,18 @@ def run(params: Params, model: str, dose: str) -> None:
     energy = mean_exit_energy(dose_photons, facts["gain_squared"])
     network.get_layer("probe").set_probe(dataset.scan.probe, energy)
     rates = rate_model(network)
-    common = {
-        "dose_photons": dose_photons,
-        "mean_photons": facts["dose"]["mean_photons"],
-        "batch_size": train.batch_size,
-        "seed": params.seed,
-    }
-    steps = steps_per_epoch(len(training), train.batch_size)
+    halves = PhotonHalves(
+        patterns[training], dose_photons, facts["dose"]["mean_photons"], train.batch_size, params.seed
+    )
+    held_back = dataclasses.replace(halves, patterns=patterns[validation])
+    total_steps = halves.steps * train.epochs
     compile_for_training(
         rates,
         dose_photons=dose_photons,
         learning_rate=train.learning_rate,
         warmup_fraction=train.warmup_fraction,
         clip_norm=train.clip_norm,
-        total_steps=steps * train.epochs,
+        total_steps=total_steps,
     )
 
     state = layout.resume(model, dose)
@@ -85,28 +81,18 @@ def run(params: Params, model: str, dose: str) -> None:
         "backend": keras.backend.backend(),
     }
     history = _resume(rates, state, identity)
-    with Progress(f"train {model} {dose}", steps * train.epochs, "steps") as progress:
-        progress.advance(steps * len(history))
-
-        def epoch_done(epochs: int, loss: float, validation_loss: float | None) -> None:
-            history.append({"epoch": epochs, "loss": loss, "val_loss": validation_loss})
+    with Progress(f"train {model} {dose}", total_steps, "steps") as progress:
+        progress.advance(halves.steps * len(history))
+        for epoch in range(len(history), train.epochs):
+            try:
+                loss = train_epoch(
+                    rates, halves, epoch, lambda loss: progress.advance(note=f"loss {loss:.5f}")
+                )
+            except FloatingPointError as error:
+                raise UserError(f"train {model} {dose}: {error}; lower train.learning_rate") from None
+            held_back_loss = validation_loss(rates, held_back) if len(validation) else None
+            history.append({"epoch": epoch + 1, "loss": loss, "val_loss": held_back_loss})
             save_training_state(rates, {"identity": identity, "history": history}, state)
-
-        try:
-            rates.fit(
-                PhotonHalves(patterns[training], **common, first_epoch=len(history)),
-                validation_data=FixedHalves(patterns[validation], **common) if len(validation) else None,
-                initial_epoch=len(history),
-                epochs=train.epochs,
-                verbose=0,
-                callbacks=[
-                    StopAtNonFinite(),
-                    StepEnd(lambda loss: progress.advance(note=f"loss {loss:.5f}")),
-                    EpochEnd(epoch_done),
-                ],
-            )
-        except FloatingPointError as error:
-            raise UserError(f"train {model} {dose}: {error}; lower train.learning_rate") from None
 
     with atomic_directory(layout.model(model, dose)) as folder:
         save_model(network, folder / "model.keras")
