@@ -34,7 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     simulate = commands.add_parser("simulate", help="make the datasets of one dose")
     simulate.add_argument("--dose", required=True)
     simulate.add_argument("--chunk", type=_positive, help="patterns in memory at once (changes no byte)")
-    simulate.add_argument("--workers", type=_positive, help="threads (changes no byte)")
+    simulate.add_argument(
+        "--workers", type=_positive, help="threads, all cores unless given (changes no byte)"
+    )
     simulate.set_defaults(run=_simulate)
 
     for name, help_text in (
@@ -80,7 +82,7 @@ def _simulate(options: argparse.Namespace) -> None:
         load_params(options.params),
         options.dose,
         chunk=options.chunk or simulate.CHUNK_PATTERNS,
-        workers=options.workers or 1,
+        workers=options.workers or simulate.WORKERS,
     )
 
 

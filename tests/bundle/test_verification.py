@@ -1,5 +1,6 @@
 """`ptychodose verify` reads every byte, says what is wrong, and the repair that it prints repairs."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -25,12 +26,6 @@ stages:
       - metrics/numbers.json:
           cache: false
 """
-MAKE = """
-from pathlib import Path
-for name in ("data/set/a.npz", "data/set/deep/b.npz", "data/model.keras", "metrics/curves/c.csv", "metrics/numbers.json"):
-    Path(name).parent.mkdir(parents=True, exist_ok=True)
-    Path(name).write_text(f"the content of {name}")
-"""
 ALL = {
     "data/set/a.npz",
     "data/set/deep/b.npz",
@@ -38,6 +33,12 @@ ALL = {
     "metrics/curves/c.csv",
     "metrics/numbers.json",
 }
+MAKE = f"""
+from pathlib import Path
+for name in {ALL}:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_text("the content of " + name)
+"""
 
 
 def run(*command, cwd):
@@ -106,8 +107,6 @@ def flip(path):
 
 def object_of(root, path):
     """The cache object of a file."""
-    import hashlib
-
     md5 = hashlib.md5((root / path).read_bytes()).hexdigest()
     return root / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from ptychodose.metrics.photons import poisson_deviance
 from ptychodose.networks.losses import PoissonNLL
 from ptychodose.networks.physics_layers import FarField, ModulusCorrection, Probe, Rate, Transmission
 from ptychodose.networks.unet import DepthToSpace, SpaceToDepth
@@ -107,17 +108,27 @@ def test_gradient_of_the_loss_agrees_with_finite_differences(probe_array, obj, r
 def test_loss_is_the_poisson_likelihood_per_photon(rng):
     """Minimal at the true rates, and independent of the dose in size."""
     rates = rng.uniform(1e-4, 1e-3, (2, 8, 8, 1)).astype(np.float32)
-    at_truth = float(PoissonNLL(1e5)(rates, rates))
-    assert float(PoissonNLL(1e5)(rates, 1.1 * rates)) > at_truth
-    assert float(PoissonNLL(1e5)(rates, 0.9 * rates)) > at_truth
-    assert float(PoissonNLL(1e9)(rates, rates)) == pytest.approx(at_truth)
+    expected = np.mean(np.sum(1.1 * rates - rates + rates * np.log(1 / 1.1), axis=(1, 2, 3)))
+    assert float(PoissonNLL(1e5)(rates, rates)) == 0
+    assert float(PoissonNLL(1e5)(rates, 1.1 * rates)) == pytest.approx(expected, rel=1e-4)
+    assert float(PoissonNLL(1e9)(rates, 1.1 * rates)) == pytest.approx(expected, rel=1e-4)
+    assert float(PoissonNLL(1e5)(rates, 0.9 * rates)) > 0
+
+
+def test_loss_is_half_the_deviance_per_photon(rng):
+    counts = rng.poisson(3.0, (4, 8, 8)).astype(np.float64)
+    rates = rng.uniform(1, 5, (4, 8, 8))
+    dose = 64 * 3.0
+    fractions = [(array / dose).astype(np.float32)[..., None] for array in (counts, rates)]
+    half = np.mean(poisson_deviance(counts, rates, rate_floor=1e-3)) / (2 * dose)
+    assert float(PoissonNLL(dose)(*fractions)) == pytest.approx(half, rel=1e-4)
 
 
 def test_a_photon_where_none_was_expected_costs_much_but_not_infinitely_much():
     one_photon = np.zeros((1, 4, 4, 1), np.float32)
     one_photon[0, 1, 1] = 1 / 1000
     value = float(PoissonNLL(1000)(one_photon, np.zeros_like(one_photon)))
-    assert value == pytest.approx(-np.log(1e-6) / 1000)
+    assert value == pytest.approx((np.log(1e-3 / 1e-6) - 1) / 1000)
 
 
 def test_space_to_depth_loses_nothing(rng):

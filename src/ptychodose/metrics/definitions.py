@@ -75,7 +75,7 @@ _DEFINITIONS = (
         "Pearson 1895, doi:10.1098/rspl.1895.0041",
     ),
     Definition(
-        "phase_rms_rad",
+        "rms_rad",
         1,
         "Root-mean-square difference of the two aligned phases, in radians, not wrapped.",
         "Wang, Bovik 2009 (root of the mse), doi:10.1109/MSP.2008.930649",

@@ -102,12 +102,15 @@ class _Group:
         if result is not None:
             self.details[name] = {"scales": result.scales, "weights": list(result.weights)}
 
-    def crossing(self, name: str, correlation: rings.Rings, threshold: float) -> None:
+    def crossing(self, name: str, compute: Callable[[], rings.Rings], threshold: float) -> None:
         """Keep a ring correlation's first crossing as fraction of Nyquist and as ring."""
-        crossing = rings.first_crossing(correlation, threshold)
-        self.values[name] = crossing.fraction_of_nyquist
-        self.values[f"{name}_ring"] = crossing.ring
-        self.details[name] = {"nyquist_ring": correlation.nyquist_ring, "reached": crossing.reached}
+        correlation = self.attempt(name, compute)
+        self.values[name] = self.values[f"{name}_ring"] = None
+        if correlation is not None:
+            crossing = rings.first_crossing(correlation, threshold)
+            self.values[name] = crossing.fraction_of_nyquist
+            self.values[f"{name}_ring"] = crossing.ring
+            self.details[name] = {"nyquist_ring": correlation.nyquist_ring, "reached": crossing.reached}
 
     def record(self) -> dict[str, Any]:
         """How the numbers were taken and why some are missing."""
@@ -124,9 +127,5 @@ def _image_metrics(group: _Group, prediction: Real, truth: Real) -> None:
     group.take("psnr@legacy255", lambda: images.psnr_legacy255(prediction, truth))
     group.take("ssim", lambda: images.ssim(prediction, truth, data_range=data_range))
     group.multi_scale("ms_ssim", lambda: images.ms_ssim(prediction, truth, data_range=data_range))
-    correlation = group.attempt("frc", lambda: rings.ring_correlation(prediction, truth))
     for name, threshold in (("frc50", 0.5), ("frc1over7", 1 / 7)):
-        if correlation is None:
-            group.values[name] = group.values[f"{name}_ring"] = None
-        else:
-            group.crossing(name, correlation, threshold)
+        group.crossing(name, lambda: rings.ring_correlation(prediction, truth), threshold)

@@ -101,5 +101,14 @@ def train_epoch(
 
 
 def validation_loss(model: keras.Model, halves: PhotonHalves) -> float:
-    """Mean loss over the same halves every time, nothing learned."""
-    return float(np.mean([model.test_on_batch(*halves.batch(0, step)) for step in range(halves.steps)]))
+    """Mean loss over the same halves every time, nothing learned.
+
+    Raises
+    ------
+    FloatingPointError
+        It is not finite.
+    """
+    loss = float(np.mean([model.test_on_batch(*halves.batch(0, step)) for step in range(halves.steps)]))
+    if not np.isfinite(loss):
+        raise FloatingPointError("the validation loss is not finite")
+    return loss

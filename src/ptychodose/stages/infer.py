@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ptychodose.config import Params, Split
+from ptychodose.errors import UserError
 from ptychodose.formats.atomic import atomic_directory
 from ptychodose.formats.checkpoints import load_model
 from ptychodose.formats.jsonfile import read_json, write_json
 from ptychodose.formats.rawdata import RawDataFile
 from ptychodose.formats.reconstruction import Reconstruction, write_reconstruction
 from ptychodose.metrics.photons import RATE_FLOOR_PHOTONS, poisson_deviance
+from ptychodose.metrics.undefined import Undefined
 from ptychodose.networks.prediction import predict_patches
 from ptychodose.physics.diffraction import diffraction_intensity, exit_waves
 from ptychodose.physics.halving import counts_of
@@ -90,8 +92,10 @@ def reconstruct(
             patches = predict(patterns, first)
             canvas.add(patches, scan.x[rows], scan.y[rows])
             rates = gain_squared * diffraction_intensity(exit_waves(scan.probe, patches))
-            deviance[rows] = poisson_deviance(
-                counts_of(patterns, dose_photons), rates, rate_floor=RATE_FLOOR_PHOTONS
-            )
+            counts = counts_of(patterns, dose_photons)
+            try:
+                deviance[rows] = poisson_deviance(counts, rates, rate_floor=RATE_FLOOR_PHOTONS)
+            except Undefined as reason:
+                raise UserError(f"{title}: {reason}; train again with a lower train.learning_rate") from None
             first += len(patterns)
     return Reconstruction(canvas.result(), deviance)

@@ -1,5 +1,6 @@
 """Stage simulate@dose: the datasets of one dose, simulated or taken over from somebody's files."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,11 +30,13 @@ from ptychodose.report.progress import Progress
 from ptychodose.stages import layout
 from ptychodose.stages.scene import build_scene, object_pixel_m
 
-CHUNK_PATTERNS = 32
+CHUNK_PATTERNS = 16
+"""Few enough that a chunk stays in a processor's cache."""
+WORKERS = os.cpu_count() or 1
 Patterns = npt.NDArray[np.float32]
 
 
-def run(params: Params, dose: str, *, chunk: int = CHUNK_PATTERNS, workers: int = 1) -> None:
+def run(params: Params, dose: str, *, chunk: int = CHUNK_PATTERNS, workers: int = WORKERS) -> None:
     """Write data/datasets/<dose>/<split>.npz and .json for every split.
 
     ``chunk`` and ``workers`` change memory and speed, never a byte of the result.
@@ -77,7 +80,7 @@ def _simulate(params: Params, dose: str, split: Split, target: Path, chunk: int,
 
     scan = Scan(scene.probe, scene.x, scene.y, scene.x, scene.y, np.zeros(n, np.int64), scene.obj)
     with Progress(f"simulate {dose} {split}", n, "patterns") as progress:
-        chunks = _in_order(one_chunk, range(0, n, chunk), workers)
+        chunks = in_order(one_chunk, range(0, n, chunk), workers)
         write_rawdata(target, progress.over(chunks, len), scan)
     measured = measured_dose(photons.astype(np.float64), dose_photons, whole_scan=True)
     facts = _facts(params, dose, split, scan, measured, gain2, "known: simulated")
@@ -188,7 +191,7 @@ def _facts(
     }
 
 
-def _in_order(work: Callable[[int], Patterns], starts: range, workers: int) -> Iterator[Patterns]:
+def in_order(work: Callable[[int], Patterns], starts: range, workers: int) -> Iterator[Patterns]:
     """Results in order, at most ``workers + 1`` of them in memory."""
     with ThreadPoolExecutor(workers) as pool:
         pending: deque[Future[Patterns]] = deque()

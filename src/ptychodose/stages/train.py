@@ -88,9 +88,9 @@ def run(params: Params, model: str, dose: str) -> None:
                 loss = train_epoch(
                     rates, halves, epoch, lambda loss: progress.advance(note=f"loss {loss:.5f}")
                 )
+                held_back_loss = validation_loss(rates, held_back) if len(validation) else None
             except FloatingPointError as error:
                 raise UserError(f"train {model} {dose}: {error}; lower train.learning_rate") from None
-            held_back_loss = validation_loss(rates, held_back) if len(validation) else None
             history.append({"epoch": epoch + 1, "loss": loss, "val_loss": held_back_loss})
             save_training_state(rates, {"identity": identity, "history": history}, state)
 

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
-from ptychodose.report.figures.images import Real, finite_values
 from ptychodose.report.figures.style import ROUND_STEPS, new_figure, styled
 
 
@@ -83,11 +82,10 @@ def dose_curves(rows: Sequence[Mapping[str, str | float | None]], *, title: str)
 def loss_curves(
     histories: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]], *, title: str
 ) -> Figure:
-    """Training and validation loss, a panel for each dose, above the dose's smallest loss.
+    """Training (solid) and validation (dashed) loss against epoch, one colour for each dose.
 
-    What is left of the loss at the end is the entropy of the photons, which differs between doses, and
-    somewhat between the training and the validation patterns: only the descent and the trend of the gap
-    mean something. The scale of each panel is that of its later epochs; the first ones may lie above it.
+    The loss is per photon and above that of a model that knows every count: a curve ends at the noise of
+    its dose or at what the network can represent, whichever is higher.
 
     Parameters
     ----------
@@ -95,25 +93,25 @@ def loss_curves(
         label (the dose; "1e5" is shown as 10⁵ photons) → epochs, training loss, validation loss,
         each (epochs,)
     """
-    columns = min(max(len(histories), 1), 4)
-    n_rows = -(-max(len(histories), 1) // columns)
-    figure = new_figure(max(2.8 * columns, 5.0), 2.5 * n_rows + 1.3, title)
-    panels = figure.subplots(n_rows, columns, squeeze=False).ravel()
-    colours = colormaps["viridis"](np.linspace(0, 0.8, len(histories)))
-    for panel, colour, (label, history) in zip(panels, colours, histories.items(), strict=False):
+    figure = new_figure(8, 5, title)
+    panel = figure.subplots()
+    colours = colormaps["viridis"](np.linspace(0, 0.9, len(histories)))
+    handles = []
+    for colour, (label, history) in zip(colours, histories.items(), strict=True):
         epochs, train, validation = (np.asarray(values, dtype=np.float64) for values in history)
-        _losses(panel, epochs, train, validation, tuple(colour))
-        panel.set_title(re.sub(r"^1e(\d+)$", r"$10^{\1}$ photons", label))
-    for panel in panels[len(histories) :]:
-        panel.set_axis_off()
-    for panel in panels[max(len(histories) - columns, 0) : len(histories)]:
-        panel.set_xlabel("epoch")
-    figure.supylabel("loss above its minimum (10⁻³)", fontsize=11)
-    handles = [
-        Line2D([], [], color="0.2", linestyle="-", label="training"),
-        Line2D([], [], color="0.2", linestyle="--", label="validation"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, handlelength=3)
+        # A single epoch makes no line.
+        marker = "o" if len(epochs) == 1 else ""
+        panel.plot(epochs, train, "-", color=colour, marker=marker)
+        panel.plot(epochs, validation, "--", color=colour, marker=marker)
+        shown = re.sub(r"^1e(\d+)$", r"$10^{\1}$ photons", label)
+        handles.append(Line2D([], [], color=colour, linestyle="-", label=shown))
+    panel.set_yscale("log")
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=ROUND_STEPS))
+    panel.set_xlabel("epoch")
+    panel.set_ylabel("Poisson loss per photon")
+    panel.grid(alpha=0.3)
+    handles.append(Line2D([], [], color="0.2", linestyle="--", label="validation"))
+    figure.legend(handles=handles, loc="outside right center")
     return figure
 
 
@@ -163,18 +161,3 @@ def _ratio_axis(panel: Axes) -> None:
         ticks = MaxNLocator(6, steps=ROUND_STEPS).tick_values(low, high)
         panel.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
         panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-
-
-def _losses(panel: Axes, epochs: Real, train: Real, validation: Real, colour: tuple[float, ...]) -> None:
-    both = np.concatenate([train, validation])
-    floor = float(finite_values(both).min())
-    for values, style in ((train, "-"), (validation, "--")):
-        # A single epoch makes no line.
-        marker = "o" if len(epochs) == 1 else ""
-        panel.plot(epochs, 1e3 * (values - floor), style, color=colour, marker=marker)
-    late = slice(len(epochs) // 5, None)
-    top = 1e3 * (float(finite_values(np.concatenate([train[late], validation[late]])).max()) - floor)
-    panel.set_ylim(-0.05 * max(top, 1e-3), 1.1 * max(top, 1e-3))
-    panel.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))
-    panel.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=ROUND_STEPS))
-    panel.grid(alpha=0.3)
