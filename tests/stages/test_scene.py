@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from ptychodose.errors import UserError
+from ptychodose.physics.diffraction import cut_patches, exit_wave_energy
+from ptychodose.physics.scans import Field
 from ptychodose.stages.scene import build_probe, build_scene
 
 SIZE_PX = 64
@@ -132,10 +134,23 @@ def test_an_object_without_room_for_the_probe_is_refused(tiny_params, size_px):
 
 def test_positions_outside_the_object_are_refused_with_the_first_of_them(tiny_params, put):
     put("object.npz", objectGuess=noise((80, 90)))
-    put("scan.npz", xcoords=np.full(17, 58.0), ycoords=np.full(17, 40.0))
+    put("scan.npz", xcoords=np.full(17, 58.5), ycoords=np.full(17, 40.0))
     message = refusal(build_scene, tiny_params(object_file(**SCAN_FILE)), "train")
-    assert "data/inputs/scan.npz: 12 of 12 positions lie outside" in message
-    assert "the first at x = 58, y = 40; centres must have x in [32, 57] and y in [32, 47]" in message
+    assert "data/inputs/scan.npz: xcoords, ycoords: 12 of 12 positions lie outside" in message
+    assert "the first at x = 58.5, y = 40; centres must have x in [32, 58] and y in [32, 48]" in message
+
+
+def test_a_window_that_ends_with_the_object_is_cut_whole_for_both_interpolations():
+    obj = noise((80, 90)) + 1j
+    x, y = np.array([58.0, 32.0, 57.75]), np.array([48.0, 32.0, 47.5])
+    assert Field.admissible(obj.shape, 64).contains(x, y).all()
+    for interpolation in ("bilinear", "nearest"):
+        patches = cut_patches(obj, x, y, 64, interpolation)
+        np.testing.assert_array_equal(patches[0], obj[16:, 26:])
+        np.testing.assert_array_equal(patches[1], obj[:64, :64])
+        probe = np.ones((64, 64), complex)
+        energy = exit_wave_energy(obj, probe, x, y, interpolation)
+        np.testing.assert_allclose(energy, (np.abs(patches) ** 2).sum(axis=(1, 2)), rtol=1e-11)
 
 
 def test_too_few_positions_in_a_file_are_refused(tiny_params, put, positions):

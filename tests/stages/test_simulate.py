@@ -348,7 +348,8 @@ def test_patterns_brighter_than_their_dose_are_refused(taken_over, foreign):
 def test_windows_outside_the_object_are_refused(taken_over, foreign, shift):
     members, put = foreign
     put(ycoords=members["ycoords"] + shift)
-    assert "some windows lie outside objectGuess" in refusal(taken_over(), "1e3")
+    message = refusal(taken_over(), "1e3")
+    assert "1e3.npz: xcoords, ycoords: " in message and "positions lie outside the object" in message
 
 
 def test_a_file_of_too_few_patterns_or_another_size_is_refused(taken_over, foreign):

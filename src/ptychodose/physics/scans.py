@@ -23,9 +23,15 @@ class Field:
 
     @classmethod
     def inside(cls, object_shape: tuple[int, ...], size_px: int) -> "Field":
-        """All centres whose N x N window lies inside the object, sub-pixel shift included."""
+        """Where scans are generated: a pixel inside :meth:`admissible` at the far edges."""
         half = size_px // 2
         return cls(half, object_shape[1] - half - 1, half, object_shape[0] - half - 1)
+
+    @classmethod
+    def admissible(cls, object_shape: tuple[int, ...], size_px: int) -> "Field":
+        """All centres whose N x N window lies inside the object, interpolation included."""
+        half = size_px // 2
+        return cls(half, object_shape[1] - half, half, object_shape[0] - half)
 
     @property
     def width(self) -> float:

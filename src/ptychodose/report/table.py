@@ -71,16 +71,19 @@ def render(rows: Iterable[Row], console: Console) -> None:
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    """Return all columns as Markdown, a table for each model."""
+    """Return all columns as Markdown, a table for each model, the splits of a metric in one cell."""
     rows = list(rows)
     splits = _splits(rows)
-    header = ["dose", *(f"{_headline(column)} {split}" for column in _COLUMNS for split in splits)]
+    header = ["dose", *map(_headline, _COLUMNS)]
     parts = []
     for model, doses in _by_model(rows).items():
-        lines = [header, ["---:"] * len(header), *_cells(doses, _COLUMNS, splits)]
+        lines = [header, ["---:"] * len(header)]
+        for dose, metrics in doses.items():
+            values = ([_cell(metrics.get(split, {}), column) for split in splits] for column in _COLUMNS)
+            lines.append([dose, *map(" / ".join, values)])
         table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
         parts.append(f"**{model}**\n\n{table}")
-    return "\n\n".join([*parts, _LEGEND]) + "\n"
+    return "\n\n".join([*parts, f"Each cell: {' / '.join(splits)}. {_LEGEND}"]) + "\n"
 
 
 def _headline(column: _Column) -> str:

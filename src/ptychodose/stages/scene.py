@@ -10,6 +10,7 @@ from ptychodose.config import ObjectParams, Params, ScanParams, Split
 from ptychodose.errors import UserError
 from ptychodose.formats.npz import NpzReader
 from ptychodose.physics import objects, probes, scans
+from ptychodose.physics.diffraction import Interpolation
 from ptychodose.physics.randomness import generator, philox_key
 from ptychodose.stages import layout
 
@@ -45,19 +46,36 @@ def build_scene(params: Params, split: Split) -> Scene:
     n = getattr(sim.splits, split)
     if sim.scan.kind == "file":
         x, y = _file_positions(sim.scan, params, split)
-        outside = ~field.contains(x, y)
-        if outside.any():
-            i = int(np.flatnonzero(outside)[0])
-            raise UserError(
-                f"{layout.INPUTS / str(sim.scan.path)}: {int(outside.sum())} of {len(x)} positions lie "
-                f"outside the object, the first at x = {x[i]:g}, y = {y[i]:g}; centres must have x in "
-                f"[{field.x_min:g}, {field.x_max:g}] and y in [{field.y_min:g}, {field.y_max:g}]"
-            )
+        path = layout.INPUTS / str(sim.scan.path)
+        refuse_outside(path, obj, sim.size_px, x, y, sim.interpolation)
     else:
         x, y = _generated_positions(
             sim.scan, n, field, generator(philox_key("positions", params.seed, split))
         )
     return Scene(obj, probe, x, y)
+
+
+def refuse_outside(
+    path: Path,
+    obj: Complex,
+    size_px: int,
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    interpolation: Interpolation,
+) -> None:
+    """Raise a UserError if the window of a position read from ``path`` leaves the object."""
+    if interpolation == "nearest":
+        x, y = np.rint(x), np.rint(y)
+    field = scans.Field.admissible(obj.shape, size_px)
+    outside = ~field.contains(x, y)
+    if outside.any():
+        i = int(np.flatnonzero(outside)[0])
+        raise UserError(
+            f"{path}: xcoords, ycoords: {int(outside.sum())} of {len(x)} positions lie outside the object, "
+            f"the first at x = {x[i]:g}, y = {y[i]:g}; "
+            f"centres must have x in [{field.x_min:g}, {field.x_max:g}] "
+            f"and y in [{field.y_min:g}, {field.y_max:g}]"
+        )
 
 
 def object_pixel_m(params: Params) -> float:

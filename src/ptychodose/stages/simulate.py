@@ -25,10 +25,10 @@ from ptychodose.physics.photons import (
 )
 from ptychodose.physics.probes import effective_diameter_px
 from ptychodose.physics.randomness import philox_key
-from ptychodose.physics.scans import Field, overlap
+from ptychodose.physics.scans import overlap
 from ptychodose.report.progress import Progress
 from ptychodose.stages import layout
-from ptychodose.stages.scene import build_scene, object_pixel_m
+from ptychodose.stages.scene import build_scene, object_pixel_m, refuse_outside
 
 CHUNK_PATTERNS = 16
 """Few enough that a chunk stays in a processor's cache."""
@@ -108,9 +108,9 @@ def _take_over(params: Params, dose: str, split: Split, target: Path) -> None:
     _refuse_wrong_dose(path, patterns, dose_photons)
     photons = (patterns.astype(np.float64) ** 2).sum(axis=(1, 2)) * dose_photons
     if scan.obj is not None:
-        if not Field.inside(scan.obj.shape, scan.size_px).contains(scan.x, scan.y).all():
-            raise UserError(f"{path}: xcoords, ycoords: some windows lie outside objectGuess")
-        energy = exit_wave_energy(scan.obj, scan.probe, scan.x, scan.y, params.simulate.interpolation)
+        interpolation = params.simulate.interpolation
+        refuse_outside(path, scan.obj, scan.size_px, scan.x, scan.y, interpolation)
+        energy = exit_wave_energy(scan.obj, scan.probe, scan.x, scan.y, interpolation)
         origin = "computed from objectGuess"
     else:
         energy = np.full(len(scan), (np.abs(scan.probe) ** 2).sum())
