@@ -7,6 +7,7 @@ deflate, and its output is the same with every build of its one library, which i
 
 import io
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -31,7 +32,17 @@ class Header:
 
 
 # RuntimeError: an encrypted member; NotImplementedError, a kind of it: an unknown compression.
-_READ_ERRORS = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError)
+_READ_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    # NumPy's parser of damaged headers
+    SyntaxError,
+    tokenize.TokenError,
+)
 
 
 class NpzWriter:
