@@ -1,6 +1,6 @@
-# `make ground-truth` and `make test` need only Python >= 3.11, git and make.
-# On a GPU host: `make setup ACCELERATOR=gpu` once, before anything else.
-ACCELERATOR ?= cpu
+# `make ground-truth` and `make test` need only Python 3.11, 3.12 or 3.13, git and make.
+# On a GPU host: `make setup ACCELERATOR=gpu` once, before anything else; the environment remembers it.
+ACCELERATOR ?= $(or $(shell cat .venv/ready 2>/dev/null),cpu)
 PYTHON ?= python3
 UV_VERSION = 0.13.9
 
@@ -38,14 +38,14 @@ release: .venv/ready
 	ptychodose verify
 	dvc push
 
-# A marker that says which accelerator the environment was made for, so that it is made once.
 setup:
-	rm -f .venv/ready
-	$(MAKE) .venv/ready ACCELERATOR=$(ACCELERATOR)
+	$(MAKE) --always-make .venv/ready ACCELERATOR=$(ACCELERATOR)
 
+# The marker holds the accelerator the environment was made for.
 .venv/ready: uv.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed; set PYTHON=")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and \
+	  "Python 3.11, 3.12 or 3.13 is needed; say which: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .uv
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	.uv/bin/uv sync --quiet --locked --extra $(ACCELERATOR) --python $(PYTHON)
-	touch .venv/ready
+	echo $(ACCELERATOR) > .venv/ready
