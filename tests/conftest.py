@@ -15,7 +15,28 @@ TINY = {
     "scenario": "TINY",
     "seed": 20261122,
     "doses": ["1e3", "1e9"],
-    "train.batch_size": 4,
+    "models": {
+        "pinn": {
+            "kind": "pinn",
+            "gridsize": 1,
+            "width": 2,
+            "stages": 1,
+            "epochs": 1,
+            "batch_size": 4,
+            "learning_rate": 1e-3,
+        }
+    },
+    "ladder": ["pinn"],
+    "extra": {},
+    "imported": {},
+    "replicates": {"models": [], "doses": [], "seeds": []},
+    "train": {
+        "warmup_fraction": 0.05,
+        "clip_norm": 1.0,
+        "validation_fraction": 0.05,
+        "precision": "float32",
+        "devices": 1,
+    },
     "simulate.source": "simulate",
     "simulate.size_px": 64,
     "simulate.interpolation": "bilinear",
@@ -45,7 +66,25 @@ TINY = {
     "simulate.scan": {"kind": "fermat", "jitter_fraction": 0.7, "path": None},
     "simulate.files.path": None,
 }
-"""Every value the simulation reads, so that a change of the committed study moves no golden hash."""
+"""One network to train, and every value the simulation reads: a change of the committed study moves no golden
+hash."""
+
+
+def stages_of(params):
+    """Names of the stages that DVC makes of a study."""
+    stages = {"report", *(f"{stage}@{dose}" for stage in ("simulate", "refine") for dose in params.doses)}
+    for stage in ("train", "infer", "evaluate"):
+        stages |= {f"{stage}@{model}-{dose}" for model in params.ladder for dose in params.doses}
+        stages |= {f"{stage}-extra@{name}" for name in params.extra}
+    for stage in ("import-checkpoint", "infer-imported", "evaluate-imported"):
+        stages |= {f"{stage}@{name}" for name in params.imported}
+    for dose in params.doses:
+        stages |= {f"fit@{model}-{dose}" for model in params.fits if model != params.refined}
+        stages |= {f"evaluate-fit@{model}-{dose}" for model in params.fits}
+    for model, dose in params.replicated_runs():
+        stages |= {f"noise-floor@{model}-{dose}"}
+        stages |= {f"replicate@{model}-{dose}-{seed}" for seed in params.replicates.seeds}
+    return stages
 
 
 def reference(name):
@@ -73,7 +112,7 @@ def committed_params():
 
 @pytest.fixture
 def write_params(tmp_path, monkeypatch, committed_params):
-    """Write the committed params.yaml with values replaced, {"train.epochs": 1}, and go there."""
+    """Write the committed params.yaml with values replaced, {"models.pinn.epochs": 1}, and go there."""
 
     def write(values, drop=()):
         yaml = YAML(typ="safe")

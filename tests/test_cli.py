@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from ptychodose.cli import main
+from ptychodose.stages import layout
 
 DOSE = "1e9"
-STUDY = {"doses": ["1e3", DOSE]}
+STUDY = {"doses": ["1e3", DOSE], "replicates": {"models": ["pinn"], "doses": ["1e3"], "seeds": [1]}}
+NETWORK_STAGES = ("train", "infer", "replicate", "import-checkpoint")
+MODEL_STAGES = ("train", "import-checkpoint", "infer", "fit", "evaluate", "replicate", "noise-floor")
 
 
 def command(*arguments):
@@ -29,9 +32,9 @@ def run(*arguments, **settings):
 
 def refused(capfd, *arguments):
     """The one line on stderr of a command that fails with exit code 2."""
-    if arguments[0] in ("train", "infer"):
+    if arguments[0] in NETWORK_STAGES:
         # The first import of TensorFlow says things on stderr that nothing can silence.
-        import_module(f"ptychodose.stages.{arguments[0]}")
+        import_module(f"ptychodose.stages.{arguments[0].replace('-', '_')}")
     capfd.readouterr()
     assert main(list(arguments)) == 2
     captured = capfd.readouterr()
@@ -39,6 +42,11 @@ def refused(capfd, *arguments):
     error = the_error(captured.err)
     assert captured.err.strip() == error
     return error
+
+
+def of(stage, model="pinn", dose="1e3"):
+    """The command line of a stage that is run for a model and a dose."""
+    return [stage, "--model", model, "--dose", dose, *(["--seed", "1"] if stage == "replicate" else [])]
 
 
 def the_error(stderr):
@@ -57,7 +65,13 @@ HEAVY = ("tensorflow", "keras", "jax", "torch", "matplotlib", "scipy", "skimage"
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["--help"], 0), (["train", "--help"], 0), (["verify"], 2), (["simulate", "--dose", "7"], 2)],
+    [
+        (["--help"], 0),
+        (["train", "--help"], 0),
+        (["verify"], 2),
+        (["simulate", "--dose", "7"], 2),
+        (["train", "--model", "pinn", "--dose", "7"], 2),
+    ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_help_verify_and_refusals_load_nothing_heavy(tmp_path, arguments, code):
@@ -79,12 +93,21 @@ def test_every_command_is_in_the_help(capsys):
         main(["--help"])
     assert end.value.code == 0
     text = capsys.readouterr().out
-    for name in ("simulate", "train", "infer", "evaluate", "report", "table", "verify", "check"):
-        assert name in text
+    for name in ("simulate", *MODEL_STAGES, "report", "table", "verify", "check"):
+        assert name in text.split()
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["fly"], ["simulate"], ["simulate", "--dose", "1e3", "--chunk", "0"]]
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["simulate"],
+        ["simulate", "--dose", "1e3", "--chunk", "0"],
+        ["train", "--model", "pinn"],
+        ["replicate", "--model", "pinn", "--dose", "1e3"],
+        ["replicate", "--model", "pinn", "--dose", "1e3", "--seed", "0"],
+    ],
 )
 def test_a_command_line_that_is_wrong_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as end:
@@ -104,19 +127,61 @@ def test_outside_a_repository_the_missing_file_is_named(tmp_path, monkeypatch, c
     assert "dvc.lock: not found" in refused(capfd, "verify")
 
 
-@pytest.mark.parametrize("stage", ["simulate", "train", "infer", "evaluate", "report", "table"])
+@pytest.mark.parametrize("stage", ["simulate", *MODEL_STAGES, "report", "table"])
 def test_an_unknown_parameter_stops_every_stage(write_params, capfd, stage):
     write_params({"train.learning_rat": 1e-3})
-    model = ["--model", "pinn"] if stage in ("train", "infer", "evaluate") else []
-    dose = ["--dose", "1e3"] if stage not in ("report", "table") else []
-    assert "train.learning_rat: unknown parameter" in refused(capfd, stage, *model, *dose)
+    arguments = of(stage) if stage in MODEL_STAGES else [stage]
+    dose = ["--dose", "1e3"] if stage == "simulate" else []
+    assert "train.learning_rat: unknown parameter" in refused(capfd, *arguments, *dose)
 
 
-@pytest.mark.parametrize("stage", ["train", "infer", "evaluate"])
-def test_an_unlisted_dose_or_model_is_refused(tiny_params, capfd, stage):
+@pytest.mark.parametrize(
+    ("stage", "listed"),
+    [
+        ("train", "pinn at 1e3, pinn at 1e9"),
+        ("import-checkpoint", "nothing"),
+        ("infer", "pinn at 1e3, pinn at 1e9"),
+        (
+            "fit",
+            "ml at 1e3, ml at 1e9, map at 1e3, map at 1e9, pinn-refine at 1e3, pinn-refine at 1e9",
+        ),
+        (
+            "evaluate",
+            "pinn at 1e3, pinn at 1e9, ml at 1e3, ml at 1e9, map at 1e3, map at 1e9, "
+            "pinn-refine at 1e3, pinn-refine at 1e9",
+        ),
+        ("replicate", "pinn at 1e3"),
+        ("noise-floor", "pinn at 1e3"),
+    ],
+)
+def test_what_is_not_in_the_study_is_refused_with_what_is(tiny_params, capfd, stage, listed):
     tiny_params(STUDY)
-    assert "'1e4' is not among 1e3, 1e9" in refused(capfd, stage, "--model", "pinn", "--dose", "1e4")
-    assert "'pin' is not among pinn" in refused(capfd, stage, "--model", "pin", "--dose", "1e3")
+    for model, dose in (("pinn", "1e4"), ("pinn", "1000"), ("pin", "1e3")):
+        assert refused(capfd, *of(stage, model, dose)) == (
+            f"error: params.yaml: {stage} of {model!r} at {dose!r} is not in the study, which has {listed}"
+        )
+    assert not Path("data").exists() and not Path("metrics").exists()
+
+
+@pytest.mark.parametrize("stage", NETWORK_STAGES)
+def test_a_backend_that_is_unknown_is_refused(tiny_params, capfd, monkeypatch, stage):
+    """Before Keras is imported, which would answer with a traceback."""
+    values = {
+        "models.legacy": {
+            "kind": "legacy",
+            "filters_scale": 1,
+            "declared_dose": None,
+            "epochs": 1,
+            "batch_size": 4,
+            "learning_rate": 1e-3,
+        },
+        "imported": {"legacy-1e3": {"model": "legacy", "dose": "1e3", "checkpoint": "wts.h5.zip"}},
+    }
+    tiny_params(STUDY | values)
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    model = "legacy" if stage == "import-checkpoint" else "pinn"
+    error = refused(capfd, *of(stage, model))
+    assert error.startswith("error: KERAS_BACKEND: 'theano' is not one of tensorflow, jax, torch")
 
 
 def test_an_unlisted_dose_is_not_simulated(tiny_params, capfd):
@@ -126,17 +191,20 @@ def test_an_unlisted_dose_is_not_simulated(tiny_params, capfd):
 
 
 @pytest.mark.parametrize(
-    ("stage", "missing"),
+    ("stage", "model", "missing"),
     [
-        ("train", "data/datasets/1e3/train.npz"),
-        ("infer", "data/models/pinn/1e3/model.keras"),
-        ("evaluate", "data/datasets/1e3/train.npz"),
+        ("train", "pinn", "data/datasets/1e3/train.npz"),
+        ("infer", "pinn", "data/models/pinn/1e3/model.keras"),
+        ("fit", "ml", "data/datasets/1e3/train.npz"),
+        ("evaluate", "pinn", "data/datasets/1e3/train.npz"),
+        ("replicate", "pinn", "data/datasets/1e3/train.npz"),
+        ("noise-floor", "pinn", "metrics/pinn/1e3.json"),
     ],
 )
-def test_an_input_that_is_missing_is_named(tiny_params, capfd, stage, missing):
+def test_an_input_that_is_missing_is_named(tiny_params, capfd, stage, model, missing):
     tiny_params(STUDY)
-    assert f"{missing}: not found" in refused(capfd, stage, "--model", "pinn", "--dose", "1e3")
-    assert not Path("metrics/pinn/1e3").exists() and not list(Path().rglob("*.partial"))
+    assert f"{missing}: not found" in refused(capfd, *of(stage, model))
+    assert not Path("metrics").exists() and not list(Path().rglob("*.partial"))
 
 
 @pytest.mark.parametrize("stage", ["report", "table"])
@@ -303,9 +371,10 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tiny_params, capfd):
 
 def test_the_reader_of_the_output_may_go_away(tiny_params):
     """``ptychodose table | head``: no traceback when the pipe closes."""
-    tiny_params({"doses": ["1e3"]})
-    Path("metrics/pinn").mkdir(parents=True)
-    Path("metrics/pinn/1e3.json").write_text(json.dumps({"test": {}}))
+    params = tiny_params({"doses": ["1e3"]})
+    for model, dose in params.measured_runs():
+        layout.metrics(model, dose).parent.mkdir(parents=True)
+        layout.metrics(model, dose).write_text(json.dumps({"test": {}}))
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(

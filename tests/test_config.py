@@ -6,6 +6,16 @@ import pytest
 
 from ptychodose.config import load_params
 from ptychodose.errors import UserError
+from tests.conftest import TINY
+
+LEGACY = {
+    "kind": "legacy",
+    "filters_scale": 1,
+    "declared_dose": None,
+    "epochs": 1,
+    "batch_size": 4,
+    "learning_rate": 1e-3,
+}
 
 
 @pytest.fixture
@@ -48,8 +58,24 @@ def test_the_committed_parameters_load(committed_params):
         ("seed", 2**53 + 1),
         ("seed", 10**400),
         ("scenario", "../elsewhere"),
-        ("models", []),
-        ("models", ["unet2"]),
+        ("ladder", []),
+        ("ladder", "pinn"),
+        ("models", ["pinn"]),
+        ("models.pinn", {"kind": "pinn3"}),
+        ("models.pinn", {"kind": None}),
+        ("models.pinn.epochs", 20.0),
+        ("models.pinn.gridsize", 3),
+        ("models.pinn.learning_rate", "1e-3"),
+        ("models.supervised.filters_scale", 0.0),
+        ("models.supervised.batch_size", 0),
+        ("models.legacy.filters_scale", 0.5),
+        ("models.legacy.declared_dose", "much"),
+        ("models.legacy.declared_dose", 1e9),
+        ("extra", ["pinn-1e3"]),
+        ("extra.pinn-gs2-1e4.dose", 1e4),
+        ("imported", {"legacy-1e3": {"model": "legacy", "dose": "1e3", "checkpoint": None}}),
+        ("replicates.seeds", [1, 0]),
+        ("replicates.models", ["../pinn"]),
         ("simulate.size_px", 65),
         ("simulate.size_px", "64"),
         ("simulate.interpolation", "cubic"),
@@ -63,29 +89,40 @@ def test_the_committed_parameters_load(committed_params):
         ("simulate.probe.defocus_m", float("nan")),
         ("simulate.scan.jitter_fraction", float("nan")),
         ("simulate.scan.kind", "spiral"),
-        ("train.epochs", 20.0),
-        ("train.learning_rate", "1e-3"),
         ("train.validation_fraction", 1.0),
+        ("train.clip_norm", 0.0),
+        ("train.precision", "float64"),
+        ("train.devices", 0),
         ("infer.batch_size", 0),
+        ("fit.max_iterations", 0),
+        ("fit.tolerance", -1e-5),
+        ("fit.held_out_fraction", 1.0),
+        ("fit.weights", []),
+        ("fit.weights", [1e-4, 0.0]),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_key(write_params, key, value):
     assert f" {key}" in refusal(write_params({key: value}))
 
 
-@pytest.mark.parametrize("key", ["sed", "train.epoch", "simulate.scan.jiter_fraction"])
+@pytest.mark.parametrize(
+    "key", ["sed", "train.epochs", "simulate.scan.jiter_fraction", "models.pinn.widht", "models.legacy.width"]
+)
 def test_an_unknown_key_is_refused(write_params, key):
     assert f"{key}: unknown parameter" in refusal(write_params({key: 1}))
 
 
-@pytest.mark.parametrize("key", ["doses", "train", "simulate.object.n_lines", "infer.kept_px"])
+@pytest.mark.parametrize(
+    "key",
+    ["doses", "train", "simulate.object.n_lines", "infer.kept_px", "models.pinn.stages", "replicates.seeds"],
+)
 def test_a_missing_key_is_named(write_params, key):
     assert f"{key}: missing" in refusal(write_params({}, drop=[key]))
 
 
 def test_every_mistake_is_named_at_once(write_params):
-    message = refusal(write_params({"seed": -1, "train.epochs": 0}))
-    assert "seed" in message and "train.epochs" in message
+    message = refusal(write_params({"seed": -1, "models.pinn.epochs": 0}))
+    assert "seed: " in message and "models.pinn.epochs: " in message
 
 
 @pytest.mark.parametrize("dose", ["1e5", "100000", "1.5e+5"])
@@ -104,6 +141,111 @@ def test_what_is_no_positive_number_of_photons_is_refused(write_params, dose):
 @pytest.mark.parametrize("pair", [["1e5", "1e5"], ["1e5", "100000"], ["1.0e3", "1e+3"]])
 def test_the_same_dose_twice_is_refused_however_it_is_spelled(write_params, pair):
     assert "doses holds the same dose twice" in refusal(write_params({"doses": pair}))
+
+
+# --- models and what is done with them ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ladder": ["pinn", "unet"]}, "ladder names 'unet', which is not among models ['legacy', 'pinn']"),
+        (
+            {"extra": {"unet-1e3": {"model": "unet", "dose": "1e3"}}},
+            "extra.unet-1e3 names 'unet', which is not among models ['legacy', 'pinn']",
+        ),
+        (
+            {"imported": {"their-1e3": {"model": "their", "dose": "1e3", "checkpoint": "wts.h5.zip"}}},
+            "imported.their-1e3 names 'their', which is not among models ['legacy', 'pinn']",
+        ),
+        (
+            {"replicates": {"models": ["unet"], "doses": [], "seeds": []}},
+            "replicates.models names 'unet', which is not among models ['legacy', 'pinn']",
+        ),
+        (
+            {"extra": {"legacy-1e4": {"model": "legacy", "dose": "1e4"}}},
+            "extra.legacy-1e4 asks for dose '1e4', which is not among doses ['1e3', '1e9']",
+        ),
+        (
+            {"imported": {"legacy-1e4": {"model": "legacy", "dose": "1e4", "checkpoint": "wts.h5.zip"}}},
+            "imported.legacy-1e4 asks for dose '1e4', which is not among doses ['1e3', '1e9']",
+        ),
+        (
+            {"replicates": {"models": ["pinn"], "doses": ["1000"], "seeds": [1]}},
+            "replicates.doses asks for dose '1000', which is not among doses ['1e3', '1e9']",
+        ),
+        (
+            {"extra": {"legacy": {"model": "legacy", "dose": "1e3"}}},
+            "extra.legacy must be called <model>-<dose>, here legacy-1e3",
+        ),
+        (
+            {"imported": {"legacy-1e9": {"model": "legacy", "dose": "1e3", "checkpoint": "wts.h5.zip"}}},
+            "imported.legacy-1e9 must be called <model>-<dose>, here legacy-1e3",
+        ),
+        (
+            {"imported": {"pinn-1e3": {"model": "pinn", "dose": "1e3", "checkpoint": "wts.h5.zip"}}},
+            "imported.pinn-1e3: only models of kind legacy can be imported",
+        ),
+        (
+            {"extra": {"pinn-1e3": {"model": "pinn", "dose": "1e3"}}},
+            "pinn at 1e3 is listed twice among ladder, extra and imported",
+        ),
+        ({"ladder": ["pinn", "pinn"]}, "pinn at 1e3 is listed twice among ladder, extra and imported"),
+        (
+            {
+                "extra": {"legacy-1e3": {"model": "legacy", "dose": "1e3"}},
+                "imported": {"legacy-1e3": {"model": "legacy", "dose": "1e3", "checkpoint": "wts.h5.zip"}},
+            },
+            "legacy at 1e3 is listed twice among ladder, extra and imported",
+        ),
+        (
+            {
+                "extra": {"legacy-1e3": {"model": "legacy", "dose": "1e3"}},
+                "replicates": {"models": ["legacy"], "doses": ["1e3", "1e9"], "seeds": [1]},
+            },
+            "replicates: legacy is not trained at 1e9",
+        ),
+        (
+            # What is imported is trained already, by somebody else.
+            {
+                "imported": {"legacy-1e3": {"model": "legacy", "dose": "1e3", "checkpoint": "wts.h5.zip"}},
+                "replicates": {"models": ["legacy"], "doses": ["1e3"], "seeds": [1]},
+            },
+            "replicates: legacy is not trained at 1e3",
+        ),
+        (
+            {"models.map": LEGACY, "models.ml": LEGACY},
+            "models: map, ml: this name belongs to a fit; take another",
+        ),
+        ({"ladder": ["legacy"]}, "ladder must hold 'pinn', from whose predictions the refinement starts"),
+    ],
+)
+def test_models_doses_and_runs_must_fit_together(write_params, values, message):
+    assert refusal(write_params(TINY | {"models.legacy": LEGACY} | values)).endswith(message)
+
+
+def test_runs_are_those_the_parameters_list(write_params):
+    values = {
+        "models.legacy": LEGACY,
+        "models.their": LEGACY,
+        "extra": {"legacy-1e9": {"model": "legacy", "dose": "1e9"}},
+        "imported": {"their-1e3": {"model": "their", "dose": "1e3", "checkpoint": "wts.h5.zip"}},
+        "replicates": {"models": ["pinn"], "doses": ["1e9"], "seeds": [1, 2]},
+    }
+    params = load_params(write_params(TINY | values))
+    trained = [("pinn", "1e3"), ("pinn", "1e9"), ("legacy", "1e9")]
+    assert params.trained_runs() == trained
+    assert params.network_runs() == [*trained, ("their", "1e3")]
+    fits = [(fit, dose) for fit in ("ml", "map", "pinn-refine") for dose in ("1e3", "1e9")]
+    assert params.measured_runs() == [*trained, ("their", "1e3"), *fits]
+    assert params.replicated_runs() == [("pinn", "1e9")]
+
+
+def test_a_model_without_a_run_is_allowed(write_params):
+    assert "legacy" in load_params(write_params(TINY | {"models.legacy": LEGACY})).models
+
+
+# --- inference and datasets ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kept_px", [21, 66])
@@ -136,13 +278,13 @@ def test_patterns_of_others_need_a_path_and_have_no_unseen_object(write_params):
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(write_params):
-    message = refusal(write_params({"train.batch_size": 9, "simulate.splits.train": 8}))
-    assert "train.batch_size must not exceed simulate.splits.train" in message
+    message = refusal(write_params(TINY | {"models.pinn.batch_size": 13}))
+    assert "models.pinn.batch_size must not exceed simulate.splits.train" in message
 
 
 @pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "0.001", "1E-3"])
 def test_a_number_reads_as_a_number_with_or_without_a_point(with_line, text):
-    assert load_params(with_line("learning_rate", text)).train.learning_rate == 0.001
+    assert load_params(with_line("clip_norm", text)).train.clip_norm == 0.001
 
 
 @pytest.mark.parametrize(
@@ -162,4 +304,4 @@ def test_a_missing_file_says_where_to_run(tmp_path):
 def test_parameters_cannot_be_changed_after_loading(committed_params):
     params = load_params(committed_params)
     with pytest.raises(ValueError, match="frozen"):
-        params.train.epochs = 1
+        params.train.devices = 2

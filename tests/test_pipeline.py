@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from ptychodose.config import load_params
-from tests.conftest import REPOSITORY
+from ptychodose.config import FITS, load_params
+from tests.conftest import REPOSITORY, stages_of
 
 PIPELINE = YAML(typ="safe").load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].items()}
@@ -21,9 +21,10 @@ SOURCE = REPOSITORY / "src" / "ptychodose"
 # Where the numbers of a stage come from. What only checks, names, prints or logs is no dependency.
 ROOMS = ("ptychodose.physics", "ptychodose.networks", "ptychodose.metrics")
 MODULES = {
-    *(f"ptychodose.formats.{name}" for name in ("npz", "rawdata", "checkpoints", "reconstruction")),
-    "ptychodose.stages.scene",
+    f"ptychodose.formats.{name}"
+    for name in ("npz", "rawdata", "checkpoints", "reconstruction", "legacy_checkpoint")
 }
+NAMES_ONLY = "ptychodose.stages.layout"
 
 
 def imported(path):
@@ -46,8 +47,20 @@ def module_file(module):
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.exists()), None)
 
 
-def computing(modules):
-    return {module for module in modules if module in MODULES or module.startswith(ROOMS)}
+def stage_file(name):
+    """The file behind a stage's command: several stages run the same one."""
+    return SOURCE / "stages" / f"{STAGES[name]['cmd'].split()[1].replace('-', '_')}.py"
+
+
+def computing(path):
+    """Modules that compute for a stage: what its file imports, and the files of stages/ that it builds on."""
+    found, waiting = set(), {path}
+    while waiting:
+        modules = {module for module in imported(waiting.pop()) if module != NAMES_ONLY}
+        built_on = {module for module in modules if module.startswith("ptychodose.stages.")} - found
+        found |= built_on | {module for module in modules if module in MODULES or module.startswith(ROOMS)}
+        waiting |= {module_file(module) for module in built_on}
+    return found
 
 
 def covered(path, deps):
@@ -56,17 +69,15 @@ def covered(path, deps):
 
 @pytest.mark.parametrize("name", sorted(STAGES))
 def test_every_source_file_a_stage_depends_on_exists(name):
-    deps = [dep for dep in STAGES[name]["deps"] if dep.startswith(("src/", "data/inputs"))]
-    assert f"src/ptychodose/stages/{name}.py" in deps
+    deps = [dep for dep in STAGES[name]["deps"] if dep.startswith("src/") or dep == "data/inputs"]
+    assert str(stage_file(name).relative_to(REPOSITORY)) in deps
     for dep in deps:
         assert (REPOSITORY / dep).exists(), dep
 
 
 @pytest.mark.parametrize("name", sorted(STAGES))
 def test_every_module_that_computes_for_a_stage_is_among_its_dependencies(name):
-    modules = computing(imported(SOURCE / "stages" / f"{name}.py"))
-    if "ptychodose.stages.scene" in modules:
-        modules |= computing(imported(SOURCE / "stages" / "scene.py"))
+    modules = computing(stage_file(name))
     missing = {module for module in modules if not covered(module_file(module), STAGES[name]["deps"])}
     assert missing == set()
 
@@ -74,7 +85,7 @@ def test_every_module_that_computes_for_a_stage_is_among_its_dependencies(name):
 @pytest.mark.parametrize("name", sorted(STAGES))
 def test_a_stage_depends_on_no_module_that_it_does_not_reach(name):
     """A dependency too many retrains for nothing."""
-    reached, waiting = set(), {SOURCE / "stages" / f"{name}.py"}
+    reached, waiting = set(), {stage_file(name)}
     while waiting:
         path = waiting.pop()
         reached.add(path)
@@ -89,26 +100,54 @@ def test_every_parameter_a_stage_depends_on_exists():
     for name, stage in STAGES.items():
         for key in stage["params"]:
             part = tree
-            for word in key.split("."):
+            for word in key.split(".${")[0].split("."):  # what follows depends on the item
                 assert word in part, f"{name}: {key}"
                 part = part[word]
 
 
-def test_commands_name_their_stage_and_only_metrics_and_curves_are_kept_by_git():
-    for name, stage in STAGES.items():
-        assert stage["cmd"].split()[:2] == ["ptychodose", name]
+@pytest.mark.parametrize("name", sorted(STAGES))
+def test_a_stage_is_called_as_its_command(name):
+    program, command = STAGES[name]["cmd"].split()[:2]
+    assert program == "ptychodose"
+    # train-extra runs train; a refinement is a fit.
+    assert command == "fit" if name == "refine" else f"{name}-".startswith(f"{command}-")
+
+
+def test_only_what_people_read_is_kept_by_git():
+    for stage in STAGES.values():
         for kind in ("outs", "metrics", "plots"):
             for out in stage.get(kind, []):
                 path, options = (out, {}) if isinstance(out, str) else next(iter(out.items()))
-                assert path.startswith("data/" if options.get("cache", True) else "metrics/"), path
+                assert path.startswith("data/" if options.get("cache", True) else ("metrics/", "plots/")), (
+                    path
+                )
 
 
-def test_the_loss_plot_shows_every_dose_and_model_of_the_study():
+def test_every_fit_is_made_and_evaluated():
+    made = [*PIPELINE["stages"]["fit"]["matrix"]["model"], STAGES["refine"]["cmd"].split()[3]]
+    assert tuple(made) == FITS
+    assert tuple(PIPELINE["stages"]["evaluate-fit"]["matrix"]["model"]) == FITS
+
+
+def test_the_loss_plots_show_every_dose_of_the_ladder():
     params = load_params(REPOSITORY / "params.yaml")
-    (loss,) = (plot["loss"] for plot in PIPELINE["plots"] if "loss" in plot)
-    assert set(loss["y"]) == {
-        f"metrics/{model}/{dose}.loss.csv" for model in params.models for dose in params.doses
+    plots = {name: plot for entry in PIPELINE["plots"] for name, plot in entry.items()}
+    for model in params.ladder:
+        shown = {f"metrics/{model}/{dose}.loss.csv" for dose in params.doses}
+        assert set(plots[f"loss_{model}"]["y"]) == shown
+
+
+def test_the_dose_plots_show_curves_that_the_report_writes():
+    params = load_params(REPOSITORY / "params.yaml")
+    written = {
+        f"plots/curves/{model}-{split}.csv"
+        for model, _ in params.measured_runs()
+        for split in params.splits()
     }
+    plots = {name: plot for entry in PIPELINE["plots"] for name, plot in entry.items()}
+    for name, plot in plots.items():
+        if name.startswith("dose_"):
+            assert set(plot["y"]) <= written, name
 
 
 # --- a whole study, small ---------------------------------------------------------------------------------
@@ -149,14 +188,20 @@ def study(tmp_path_factory):
     listed = call("git", "ls-files", "-co", "--exclude-standard", "-z", cwd=REPOSITORY).stdout.split("\0")
     for name in filter(None, listed):
         source, target = REPOSITORY / name, root / name
-        if source.is_file() and not name.startswith(("data/store/", "metrics/", "dvc.lock")):
+        if source.is_file() and not name.startswith(("data/store/", "metrics/", "plots/", "dvc.lock")):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
     yaml = YAML()
     params = yaml.load(root / "params.yaml")
     params["doses"] = ["1e5"]
     params["simulate"]["splits"] = {"train": 32, "test": 8, "unseen": 8}
-    params["train"] |= {"epochs": 1, "batch_size": 8, "width": 2, "stages": 1}
+    params["models"]["pinn"].update({"epochs": 1, "batch_size": 8, "width": 2, "stages": 1})
+    params["models"]["supervised"].update({"epochs": 1, "batch_size": 8, "filters_scale": 0.0625})
+    params["ladder"] = ["pinn"]
+    params["extra"] = {"supervised-1e5": {"model": "supervised", "dose": "1e5"}}
+    params["imported"] = {}
+    params["replicates"] = {"models": ["pinn"], "doses": ["1e5"], "seeds": [1]}
+    params["fit"].update({"max_iterations": 3, "weights": [1e-4]})
     yaml.dump(params, root / "params.yaml")
     call("git", "init", "--quiet", cwd=root)
     call("dvc", "repro", cwd=root)
@@ -180,16 +225,23 @@ def test_after_a_repro_nothing_is_left_to_do(study):
 
 
 @pytest.mark.slow
+def test_the_stages_are_those_of_the_parameters(study):
+    lock = YAML(typ="safe").load((study / "dvc.lock").read_text())
+    assert set(lock["stages"]) == stages_of(load_params(study / "params.yaml"))
+
+
+@pytest.mark.slow
 def test_metrics_have_one_entry_for_each_dose_and_model(study):
     files = dvc_json("metrics", "show", cwd=study)[""]["data"]
-    assert set(files) == {"metrics/pinn/1e5.json"}
-    assert set(files["metrics/pinn/1e5.json"]["data"]) == {"train", "test", "unseen"}
+    assert set(files) == {f"metrics/{model}/1e5.json" for model in ("pinn", "supervised", *FITS)}
+    for file in files.values():
+        assert set(file["data"]) == {"train", "test", "unseen"}
 
 
 @pytest.mark.slow
 def test_plots_are_made_with_no_network(study, tmp_path):
     shown = json.loads(call("dvc", "plots", "show", "--json", cwd=study).stdout)
-    for name in ("dose_ms_ssim", "dose_psnr", "dose_frc50", "dose_phase_rms", "dose_deviance", "loss"):
+    for name in (name for entry in PIPELINE["plots"] for name in entry):
         assert any(name in plot for plot in shown["data"]), name
     call("dvc", "plots", "show", "--out", str(tmp_path / "plots"), cwd=study)
     assert (tmp_path / "plots" / "index.html").stat().st_size > 0
@@ -247,14 +299,23 @@ def changed(clone):
 @pytest.mark.slow
 def test_a_change_reruns_what_it_touches_and_nothing_more(changed):
     """First the stage itself; what hangs on its outputs follows only if they change."""
-    assert changed("src/ptychodose/report/figures/curves.py", '"""', '"""Changed. ') == {"evaluate", "report"}
-    assert changed("src/ptychodose/metrics/images.py", '"""', '"""Changed. ') == {"evaluate"}
-    assert changed("src/ptychodose/networks/unet.py", '"""', '"""Changed. ') == {"train", "infer"}
-    assert changed("src/ptychodose/report/table.py", '"""', '"""Changed. ') == set()
-    assert changed("src/ptychodose/cli.py", '"""', '"""Changed. ') == set()
-    assert changed("params.yaml", "epochs: 1", "epochs: 2") == {"train"}
+    train, infer = {"train", "train-extra"}, {"infer", "infer-extra"}
+    evaluate, fit = {"evaluate", "evaluate-extra", "evaluate-fit"}, {"fit", "refine"}
+    comment = ('"""', '"""Changed. ')
+    assert changed("src/ptychodose/report/figures/curves.py", *comment) == evaluate | {"report"}
+    assert changed("src/ptychodose/metrics/images.py", *comment) == evaluate | {"replicate"}
+    assert changed("src/ptychodose/metrics/spread.py", *comment) == evaluate | {"replicate", "noise-floor"}
+    assert changed("src/ptychodose/networks/unet.py", *comment) == train | infer | {"replicate"}
+    assert changed("src/ptychodose/physics/likelihood.py", *comment) == fit
+    assert changed("src/ptychodose/report/table.py", *comment) == set()
+    assert changed("src/ptychodose/cli.py", *comment) == set()
+    # The settings of one model are no other's.
+    assert changed("params.yaml", "stages: 1", "stages: 2") == {"train", "replicate"}
+    assert changed("params.yaml", "filters_scale: 0.0625", "filters_scale: 0.125") == {"train-extra"}
+    assert changed("params.yaml", "clip_norm: ", "clip_norm: 1") == train | {"replicate"}
+    assert changed("params.yaml", "max_iterations: 3", "max_iterations: 4") == fit
     assert changed("params.yaml", "defocus_m: ", "defocus_m: 1.") == {"simulate"}
-    assert changed("params.yaml", "kept_px:", "kept_px: 24") == {"infer", "evaluate"}
+    assert changed("params.yaml", "kept_px:", "kept_px: 24") == infer | evaluate | fit | {"replicate"}
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from ptychodose.config import load_params
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, stages_of
 
 STORE = "data/store/files/md5"
 LARGEST_STORE_BYTES = 100_000_000
@@ -103,23 +103,33 @@ def test_the_store_stays_small(stored):
     assert sum(object_path(name).stat().st_size for name in stored) <= LARGEST_STORE_BYTES
 
 
-def test_every_dose_and_model_of_the_parameters_has_its_stages(lock, params):
-    runs = [f"{model}-{dose}" for model in params.models for dose in params.doses]
-    wanted = {f"simulate@{dose}" for dose in params.doses} | {"report"}
-    wanted |= {f"{stage}@{run}" for stage in ("train", "infer", "evaluate") for run in runs}
-    assert set(lock) == wanted
+def test_every_run_of_the_parameters_has_its_stages(lock, params):
+    assert set(lock) == stages_of(params)
 
 
-def test_metrics_of_every_dose_and_model_are_there_and_are_json(params):
+def test_metrics_of_every_run_are_there_and_are_json(params):
     def refuse(constant):
         raise AssertionError(f"{constant} is not JSON")
 
-    for model in params.models:
-        for dose in params.doses:
-            for ending in ("json", "record.json"):
-                text = committed(f"metrics/{model}/{dose}.{ending}")
-                numbers = json.loads(text, parse_constant=refuse)
-                assert set(numbers["splits"] if ending == "record.json" else numbers) == set(params.splits())
+    for model, dose in params.measured_runs():
+        for ending in ("json", "record.json"):
+            text = committed(f"metrics/{model}/{dose}.{ending}")
+            numbers = json.loads(text, parse_constant=refuse)
+            assert set(numbers["splits"] if ending == "record.json" else numbers) == set(params.splits())
+
+
+def test_the_noise_floor_is_that_of_the_committed_metrics(params):
+    for model, dose in params.replicated_runs():
+        floor = json.loads(committed(f"metrics/noise_floor/{model}/{dose}.json"))
+        trainings = [json.loads(committed(f"metrics/{model}/{dose}.json"))]
+        trainings += [
+            json.loads(committed(f"metrics/replicates/{model}/{dose}/{seed}.json"))
+            for seed in params.replicates.seeds
+        ]
+        for split in params.splits():
+            values = [numbers[split]["amplitude"]["psnr"] for numbers in trainings]
+            assert floor["splits"][split]["amplitude.psnr"]["values"] == values
+            assert len(set(values)) > 1  # another seed is another training
 
 
 def test_metrics_are_those_the_lock_was_made_with(lock):
@@ -130,9 +140,9 @@ def test_metrics_are_those_the_lock_was_made_with(lock):
                 assert hashlib.md5(content).hexdigest() == out["md5"], out["path"]
 
 
-def test_no_model_of_the_study_collapsed(params):
+def test_no_model_of_the_ladder_collapsed(params):
     """A flat amplitude is what this kind of network falls into; mean errors do not show it."""
-    for model in params.models:
+    for model in params.ladder:
         for dose in params.doses:
             for split, numbers in json.loads(committed(f"metrics/{model}/{dose}.json")).items():
                 assert numbers["collapsed"] is False, f"{model} {dose} {split}"

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ptychodose.config import Params, load_params
+from ptychodose.config import FITS, Params, load_params
+from ptychodose.environment import require_backend
 from ptychodose.errors import UserError
 
 
@@ -41,13 +42,22 @@ def _parser() -> argparse.ArgumentParser:
 
     for name, help_text in (
         ("train", "train one model at one dose; goes on where a killed training stopped"),
+        ("import-checkpoint", "take a legacy wts.h5.zip as a model of the study"),
         ("infer", "predict and stitch"),
+        ("fit", "fit the object itself to the photons: ml, map or pinn-refine"),
         ("evaluate", "compare with the truth"),
+        ("noise-floor", "spread of the metrics over the seeds"),
     ):
         stage = commands.add_parser(name, help=help_text)
         stage.add_argument("--model", required=True)
         stage.add_argument("--dose", required=True)
         stage.set_defaults(run=_model_stage, stage=name)
+
+    replicate = commands.add_parser("replicate", help="repeat a training with another seed and measure it")
+    replicate.add_argument("--model", required=True)
+    replicate.add_argument("--dose", required=True)
+    replicate.add_argument("--seed", required=True, type=_positive, help="added to the study's seed")
+    replicate.set_defaults(run=_replicate)
 
     commands.add_parser("report", help="curves and pictures over all doses").set_defaults(run=_report)
 
@@ -88,15 +98,38 @@ def _simulate(options: argparse.Namespace) -> None:
 
 def _model_stage(options: argparse.Namespace) -> None:
     params = load_params(options.params)
-    _require_listed(params, options.model, options.dose)
-    stage = importlib.import_module(f"ptychodose.stages.{options.stage}")
+    _require_listed(params, options.stage, options.model, options.dose)
+    if options.stage in ("train", "import-checkpoint", "infer"):
+        require_backend()
+    stage = importlib.import_module(f"ptychodose.stages.{options.stage.replace('-', '_')}")
     stage.run(params, options.model, options.dose)
 
 
-def _require_listed(params: Params, model: str, dose: str) -> None:
-    for name, value, listed in (("models", model, params.models), ("doses", dose, params.doses)):
-        if value not in listed:
-            raise UserError(f"params.yaml: {name}: {value!r} is not among {', '.join(listed)}")
+def _replicate(options: argparse.Namespace) -> None:
+    params = load_params(options.params)
+    _require_listed(params, "replicate", options.model, options.dose)
+    require_backend()
+    from ptychodose.stages import replicate
+
+    replicate.run(params, options.model, options.dose, options.seed)
+
+
+def _require_listed(params: Params, stage: str, model: str, dose: str) -> None:
+    """Refuse what the parameter file does not list for a stage."""
+    runs = {
+        "train": params.trained_runs(),
+        "import-checkpoint": [(run.model, run.dose) for run in params.imported.values()],
+        "infer": params.network_runs(),
+        "fit": [(model, dose) for model in FITS for dose in params.doses],
+        "evaluate": params.measured_runs(),
+        "noise-floor": params.replicated_runs(),
+        "replicate": params.replicated_runs(),
+    }[stage]
+    if (model, dose) not in runs:
+        listed = ", ".join(f"{model} at {dose}" for model, dose in runs) or "nothing"
+        raise UserError(
+            f"params.yaml: {stage} of {model!r} at {dose!r} is not in the study, which has {listed}"
+        )
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -13,6 +13,9 @@ from ptychodose.errors import UserError
 
 Split = Literal["train", "test", "unseen"]
 SPLITS: tuple[Split, ...] = ("train", "test", "unseen")
+REFINED = "pinn"
+FITS = ("ml", "map", f"{REFINED}-refine")
+"""Objects fitted to the photons: maximum likelihood, plain, regularised, and from a network's prediction."""
 
 
 LARGEST_DOSE_PHOTONS = 1e15
@@ -122,17 +125,80 @@ class SimulateParams(Section):
         return self
 
 
-class TrainParams(Section):
-    """Network and training."""
+class PinnParams(Section):
+    """The physics-informed network, for one pattern at a time or for groups of overlapping ones."""
 
+    kind: Literal["pinn"]
+    gridsize: Literal[1, 2]
+    width: PositiveInt
+    stages: PositiveInt
     epochs: PositiveInt
     batch_size: PositiveInt
     learning_rate: Positive
+
+
+class SupervisedParams(Section):
+    """The supervised baseline: sees the true object of the train set."""
+
+    kind: Literal["supervised"]
+    filters_scale: Positive
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: Positive
+
+
+class LegacyParams(Section):
+    """The legacy network with the legacy training."""
+
+    kind: Literal["legacy"]
+    filters_scale: PositiveInt
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: Positive
+    declared_dose: Dose | None
+
+
+ModelParams = Annotated[PinnParams | SupervisedParams | LegacyParams, Field(discriminator="kind")]
+
+
+class Run(Section):
+    """A model trained at one dose."""
+
+    model: Name
+    dose: Dose
+
+
+class ImportedRun(Run):
+    """A legacy checkpoint, below data/inputs/, as a model trained at one dose."""
+
+    checkpoint: str
+
+
+class ReplicateParams(Section):
+    """Trainings repeated with other seeds, for the noise floor of the metrics."""
+
+    models: list[Name]
+    doses: list[Dose]
+    seeds: list[PositiveInt]
+
+
+class TrainParams(Section):
+    """What all trainings share. The legacy schedule has no warm-up, no decay and no clipping."""
+
     warmup_fraction: Fraction
     clip_norm: Positive
     validation_fraction: Fraction
-    width: PositiveInt
-    stages: PositiveInt
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
+    devices: PositiveInt
+
+
+class FitParams(Section):
+    """Maximum likelihood of the object itself, without a network."""
+
+    max_iterations: PositiveInt
+    tolerance: Positive
+    held_out_fraction: Fraction
+    weights: Annotated[list[Positive], Field(min_length=1)]
 
 
 class InferParams(Section):
@@ -153,23 +219,95 @@ class Params(Section):
     # Random keys are made of float64 values, which tell integers apart up to 2**53.
     seed: Annotated[int, Field(ge=0, le=2**53)]
     doses: Annotated[list[Dose], Field(min_length=1)]
-    models: Annotated[list[Literal["pinn"]], Field(min_length=1)]
     simulate: SimulateParams
+    models: dict[Name, ModelParams]
+    ladder: Annotated[list[Name], Field(min_length=1)]
+    extra: dict[Name, Run]
+    imported: dict[Name, ImportedRun]
+    replicates: ReplicateParams
     train: TrainParams
     infer: InferParams
+    fit: FitParams
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
         if len({float(dose) for dose in self.doses}) < len(self.doses):
             raise ValueError(f"doses holds the same dose twice: {self.doses}")
-        if len(set(self.models)) < len(self.models):
-            raise ValueError(f"models holds the same model twice: {self.models}")
+        for key, dose in self._named_doses():
+            if dose not in self.doses:
+                raise ValueError(f"{key} asks for dose {dose!r}, which is not among doses {self.doses}")
+        for key, model in self._named_models():
+            if model not in self.models:
+                raise ValueError(f"{key} names {model!r}, which is not among models {list(self.models)}")
+        for key, name, run in self._listed_runs():
+            if name != f"{run.model}-{run.dose}":
+                raise ValueError(f"{key}.{name} must be called <model>-<dose>, here {run.model}-{run.dose}")
+        for name, imported in self.imported.items():
+            if self.models[imported.model].kind != "legacy":
+                raise ValueError(f"imported.{name}: only models of kind legacy can be imported")
+        runs = self.network_runs()
+        for run_ in runs:
+            if runs.count(run_) > 1:
+                raise ValueError(f"{run_[0]} at {run_[1]} is listed twice among ladder, extra and imported")
+        for run_ in self.replicated_runs():
+            if run_ not in self.trained_runs():
+                raise ValueError(f"replicates: {run_[0]} is not trained at {run_[1]}")
+        if reserved := set(FITS) & set(self.models):
+            raise ValueError(
+                f"models: {', '.join(sorted(reserved))}: this name belongs to a fit; take another"
+            )
+        if REFINED not in self.ladder:
+            raise ValueError(f"ladder must hold {REFINED!r}, from whose predictions the refinement starts")
         kept, size = self.infer.kept(self.simulate.size_px), self.simulate.size_px
         if kept > size or kept % 2:
             raise ValueError(f"infer.kept_px must be even and at most size_px = {size}, got {kept}")
-        if self.train.batch_size > self.simulate.splits.train:
-            raise ValueError("train.batch_size must not exceed simulate.splits.train")
+        for name, spec in self.models.items():
+            if spec.batch_size > self.simulate.splits.train:
+                raise ValueError(f"models.{name}.batch_size must not exceed simulate.splits.train")
         return self
+
+    def _listed_runs(self) -> list[tuple[str, str, Run]]:
+        extra: list[tuple[str, str, Run]] = [("extra", name, run) for name, run in self.extra.items()]
+        return extra + [("imported", name, run) for name, run in self.imported.items()]
+
+    def _named_doses(self) -> list[tuple[str, str]]:
+        listed = [(f"{key}.{name}", run.dose) for key, name, run in self._listed_runs()]
+        return listed + [("replicates.doses", dose) for dose in self.replicates.doses]
+
+    def _named_models(self) -> list[tuple[str, str]]:
+        listed = [(f"{key}.{name}", run.model) for key, name, run in self._listed_runs()]
+        return [
+            *(("ladder", model) for model in self.ladder),
+            *listed,
+            *(("replicates.models", model) for model in self.replicates.models),
+        ]
+
+    @property
+    def fits(self) -> tuple[str, ...]:
+        """The names of all fits, each made at every dose."""
+        return FITS
+
+    @property
+    def refined(self) -> str:
+        """The name of the fit that starts from a network's prediction."""
+        return FITS[-1]
+
+    def trained_runs(self) -> list[tuple[str, str]]:
+        """(model, dose) of every network that is trained, replicates aside."""
+        ladder = [(model, dose) for model in self.ladder for dose in self.doses]
+        return ladder + [(run.model, run.dose) for run in self.extra.values()]
+
+    def network_runs(self) -> list[tuple[str, str]]:
+        """(model, dose) of every network, trained or imported."""
+        return self.trained_runs() + [(run.model, run.dose) for run in self.imported.values()]
+
+    def measured_runs(self) -> list[tuple[str, str]]:
+        """(model, dose) of everything that has metrics, replicates aside."""
+        return self.network_runs() + [(model, dose) for model in FITS for dose in self.doses]
+
+    def replicated_runs(self) -> list[tuple[str, str]]:
+        """(model, dose) of every training that is repeated with other seeds."""
+        return [(model, dose) for model in self.replicates.models for dose in self.replicates.doses]
 
     def splits(self) -> tuple[Split, ...]:
         """The splits this study has, in order."""
@@ -201,7 +339,10 @@ def _sentence(error: ValidationError) -> str:
     """All violations of a parameter file in one line, keys spelled as in the file."""
     parts = []
     for item in error.errors():
-        key = ".".join(str(word) for word in item["loc"]) or "the file"
+        words = [str(word) for word in item["loc"]]
+        if words[:1] == ["models"]:
+            del words[2:3]  # the model's kind, which pydantic puts behind its name
+        key = ".".join(words) or "the file"
         if item["type"] == "extra_forbidden":
             parts.append(f"{key}: unknown parameter; remove it or check its spelling")
         elif item["type"] == "missing":

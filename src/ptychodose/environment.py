@@ -1,30 +1,86 @@
-"""Where something runs: made deterministic, and recorded beside every trained artefact."""
+"""Where something runs: chosen, made deterministic, and recorded beside every trained artefact."""
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from ptychodose.errors import UserError
 from ptychodose.formats.hashing import file_digest
 
-_PACKAGES = ("numpy", "scipy", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "dvc", "ptychodose")
+_EXTRAS = {"tensorflow": "cpu", "jax": "jax", "torch": "torch"}
+"""The Keras backends the networks run on, and the extra of pyproject.toml that installs each."""
+
+_PACKAGES = (
+    "numpy", "scipy", "keras", "tensorflow", "tensorflow-cpu", "jax", "jaxlib", "torch", "dvc", "ptychodose"
+)  # fmt: skip
+
+_VARIABLES = (
+    "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS",
+    "XLA_FLAGS",
+)  # fmt: skip
+"""Environment variables that can change the last bits of a result."""
+
+
+def require_backend() -> None:
+    """Settle which backend Keras will run on; call it before anything imports Keras.
+
+    It is KERAS_BACKEND, TensorFlow if that is unset: never what Keras' own file in the home directory says.
+    Sets what a backend reads when it starts, too: TensorFlow's silence, and determinism on a GPU for those
+    that take it from the environment.
+
+    Raises
+    ------
+    UserError
+        KERAS_BACKEND names a backend that is unknown or not installed.
+    """
+    name = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if name not in _EXTRAS:
+        raise UserError(f"KERAS_BACKEND: {name!r} is not one of {', '.join(_EXTRAS)}; set it to one of them")
+    if importlib.util.find_spec(name) is None:
+        raise UserError(
+            f"KERAS_BACKEND: {name} is not installed; run `make setup ACCELERATOR={_EXTRAS[name]}`, "
+            "or choose another backend (docs/backends.md)"
+        )
+    os.environ["KERAS_BACKEND"] = name
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # PyTorch asks for it
+    flags = os.environ.get("XLA_FLAGS", "")
+    if name == "jax" and "xla_gpu_deterministic_ops" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
 
 
 def make_deterministic(seed: int) -> None:
-    """Seed everything Keras draws from, and have TensorFlow use deterministic kernels only."""
+    """Seed everything Keras draws from, and have the backend use deterministic kernels only.
+
+    On a GPU float32 then means float32: without this it is rounded to 10 bits before it is multiplied, and
+    one backend's predictions are another's to a few parts in 1000 only.
+    """
     import keras
 
     keras.utils.set_random_seed(seed % 2**32)
-    if keras.backend.backend() == "tensorflow":
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+    elif backend == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "highest")
+    elif backend == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions, processor, threads, Keras backend with its devices, git revision and lock hash.
+    """Versions, processor, Keras backend with its devices and precision, git revision and lock hash.
 
     Imports the Keras backend, so call it where that is loaded anyway.
     """
@@ -39,15 +95,34 @@ def describe_environment() -> dict[str, Any]:
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
         "keras_backend": keras.backend.backend(),
         "dtype_policy": keras.config.dtype_policy().name,
-        "devices": keras.distribution.list_devices(),
-        "thread_variables": {
-            name: value
-            for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-            if (value := os.environ.get(name))
-        },
+        "devices": _devices(),
+        "variables": {name: value for name in _VARIABLES if (value := os.environ.get(name))},
         "git_revision": _git_revision(),
         "lock_sha256": _lock_hash(),
     }
+
+
+def _devices() -> list[str]:
+    """What the backend can compute on, GPUs by their product name; the CPU's is under ``processor``."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()]
+    if backend == "torch":
+        import torch
+
+        gpus = [f"gpu:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
+        return gpus or ["cpu:0"]
+    import tensorflow as tf
+
+    details = [
+        tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    gpus = [f"gpu:{i} {detail.get('device_name', '')}" for i, detail in enumerate(details)]
+    return gpus or ["cpu:0"]
 
 
 def _version(name: str) -> str | None:

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from ptychodose.physics import objects, probes, scans
@@ -50,33 +53,56 @@ def a_scene(object_pixel_m: float | None = PIXEL_M, photons: float = 1e4) -> Fig
     return figures.scene(obj, probe, x, y, counts, title="scene", object_pixel_m=object_pixel_m)
 
 
+FITS = ("ml", "map", "pinn-refine")
+
+
+def a_row(model: str, dose: int, split: str = "test") -> dict[str, str | float | None]:
+    return {
+        "model": model,
+        "dose": f"1e{dose}",
+        "split": split,
+        "log10_dose": float(dose),
+        "amplitude.ms_ssim": 0.5 + 0.05 * dose,
+        "amplitude.psnr": 15.0 + dose,
+        "phase.rms_rad": 0.1 / dose,
+        "deviance_ratio": None if dose == 5 else 1 + 10.0 ** (dose - 6),
+    }
+
+
 def a_sweep() -> list[dict[str, str | float | None]]:
-    return [
-        {
-            "model": model,
-            "split": split,
-            "log10_dose": float(dose),
-            "amplitude.ms_ssim": 0.5 + 0.05 * dose,
-            "amplitude.psnr": 15.0 + dose,
-            "phase.rms_rad": 0.1 / dose,
-            "deviance_ratio": None if dose == 5 else 1 + 10.0 ** (dose - 6),
-        }
-        for model in ("pinn", "baseline")
-        for split in ("test", "unseen")
-        for dose in (9, 3, 5)
-    ]
+    ladder = [a_row(model, dose) for model in ("pinn", "supervised", *FITS) for dose in (9, 3, 5)]
+    return [*ladder, *(a_row("pinn", dose, "unseen") for dose in (9, 3, 5)), a_row("legacy", 5)]
+
+
+def a_spread() -> dict[str, dict[str, Any]]:
+    return {
+        "amplitude.psnr": {"values": [17.0, 18.0, 21.0], "median": 18.0, "min": 17.0, "max": 21.0},
+        "amplitude.ms_ssim": {"values": [0.6, None, 0.7]},
+    }
 
 
 def dose_curves() -> Figure:
-    return figures.dose_curves(a_sweep(), title="quality against dose")
+    return figures.dose_curves(
+        a_sweep(), title="quality against dose", floors={("pinn", "1e3"): a_spread(), ("absent", "1e3"): {}}
+    )
 
 
 def loss_curves() -> Figure:
     epochs = np.arange(1, 11)
     loss = 7 + np.exp(-epochs)
     return figures.loss_curves(
-        {"1e3": (epochs, loss, loss + 0.01), "1e5": (epochs, loss, loss)}, title="loss"
+        {"1e3": (epochs, loss, loss + 0.01), "1e5": (epochs, loss, loss)}, title="loss", loss="error (rad)"
     )
+
+
+def traces(doses: int) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
+    trace = ([0.0, 1.0, 3.0, 200.0], [12.0, 15.0, np.nan, 24.0])
+    return {f"1e{3 + n}": dict.fromkeys(FITS, trace) for n in range(doses)}
+
+
+def refinement(doses: int = 7) -> Figure:
+    levels = {f"1e{3 + n}": 20.0 + n if n else None for n in range(doses)}
+    return figures.refinement(traces(doses), levels, network="pinn", title="quality and cost")
 
 
 def saved(figure: Figure, path: Path) -> bytes:
@@ -84,7 +110,7 @@ def saved(figure: Figure, path: Path) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("make", [a_reconstruction, a_scene, dose_curves, loss_curves])
+@pytest.mark.parametrize("make", [a_reconstruction, a_scene, dose_curves, loss_curves, refinement])
 def test_the_same_figure_gives_the_same_bytes(make: Callable[[], Figure], tmp_path: Path) -> None:
     figure = make()
     first = saved(figure, tmp_path / "a.png")
@@ -177,14 +203,111 @@ def test_a_dose_curve_is_in_order_of_dose_and_has_a_gap_where_a_value_is_missing
     assert np.isnan(np.asarray(deviance.get_ydata(), dtype=float)).tolist() == [False, True, False]
 
 
+def lines_of(figure: Figure, panel: int = 1) -> dict[str, Line2D]:
+    """Label → line; panels draw their lines in the order of the legend."""
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    return dict(zip(labels, figure.axes[panel].get_lines(), strict=False))
+
+
+def test_networks_are_solid_and_coloured_and_fits_dashed_black_to_grey() -> None:
+    lines = lines_of(dose_curves())
+    for name in ("pinn", "supervised"):
+        assert lines[name].get_linestyle() == "-"
+        assert np.ptp(to_rgb(lines[name].get_color())) > 0.3
+    for name in ("ml (photons alone)", "map (photons and prior)", "pinn-refine (map from pinn)"):
+        assert lines[name].get_linestyle() not in ("-", "None")
+        assert np.ptp(to_rgb(lines[name].get_color())) == 0
+    looks = {(str(line.get_color()), line.get_linestyle(), line.get_marker()) for line in lines.values()}
+    assert len(looks) == len(lines)
+
+
+def test_a_model_of_single_doses_is_a_marker_without_a_line() -> None:
+    rows = [*a_sweep(), a_row("gs2", 3), a_row("gs2", 9)]
+    lines = lines_of(figures.dose_curves(rows, title="two doses apart"))
+    for name in ("legacy", "gs2"):
+        assert lines[name].get_linestyle() == "None"
+        assert lines[name].get_marker() not in ("None", "")
+    assert np.isfinite(np.asarray(lines["gs2"].get_ydata(), dtype=float)).tolist() == [True, False, True]
+
+
+def test_another_object_is_hollow_in_the_colour_of_its_model() -> None:
+    lines = lines_of(dose_curves())
+    assert lines["pinn, another object"].get_markerfacecolor() == "white"
+    assert lines["pinn, another object"].get_color() == lines["pinn"].get_color()
+
+
+def test_a_bar_goes_from_the_least_to_the_greatest_of_the_seeds_and_stands_where_it_is_defined() -> None:
+    ssim, psnr = dose_curves().axes[:2]
+    (bar,) = psnr.collections
+    np.testing.assert_allclose(bar.get_paths()[0].vertices, [[1e3, 17.0], [1e3, 21.0]])
+    assert len(ssim.collections) == 0
+
+
+def test_good_similarities_are_told_apart() -> None:
+    values = [0.1, 0.9, 0.99, 0.999, 1.0]
+    rows = [a_row("pinn", dose) | {"amplitude.ms_ssim": value} for dose, value in enumerate(values, start=3)]
+    panel = figures.dose_curves(rows, title="near 1").axes[0]
+    heights = panel.transData.transform([(1e3, value) for value in values])[:, 1]
+    assert (np.diff(heights) > 0.1 * np.ptp(heights)).all()
+
+
+@pytest.mark.parametrize("least", [0.05, 0.652, 0.9])
+def test_nothing_lies_at_the_edge_of_a_panel(least: float) -> None:
+    values = dict(zip((3, 5, 9), (least, 0.97, 0.99988), strict=True))
+    rows = [
+        a_row("pinn", dose) | {"amplitude.ms_ssim": value, "amplitude.pearson": value, "phase.rms_rad": value}
+        for dose, value in values.items()
+    ]
+    figure = figures.dose_curves(rows, title="margins", floors={("pinn", "1e3"): a_spread()})
+    for panel in (figure.axes[n] for n in (0, 2, 4)):
+        heights = panel.transData.transform([(1e3, value) for value in values.values()])[:, 1]
+        inside = panel.transAxes.inverted().transform(np.column_stack([heights, heights]))[:, 1]
+        assert inside.min() == pytest.approx(1 - inside.max(), abs=1e-6)
+        assert 0.02 < inside.min() < 0.1
+
+
+def test_an_axis_always_has_ticks() -> None:
+    rows = [a_row("pinn", 3) | {"amplitude.ms_ssim": 0.9512, "phase.rms_rad": 0.0123}]
+    for panel in figures.dose_curves(rows, title="one dose").axes:
+        low, high = panel.get_ylim()
+        if not panel.texts:
+            assert sum(low <= tick <= high for tick in panel.get_yticks()) >= 2
+
+
+@pytest.mark.parametrize("doses", [1, 2, 3, 4, 7, 8])
+def test_refinement_has_a_panel_for_each_dose_and_one_for_the_legend(doses: int, tmp_path: Path) -> None:
+    figure = refinement(doses)
+    assert saved(figure, tmp_path / "a.png")
+    shown = [panel for panel in figure.axes if panel.axison]
+    assert len(shown) == doses
+    (legend,) = (panel.get_legend() for panel in figure.axes if panel.get_legend())
+    assert legend is not None
+    names = [text.get_text().split("\n")[0] for text in legend.get_texts()]
+    assert sorted(names) == sorted([*FITS, "pinn, one pass"][: 3 + (doses > 1)])
+
+
+def test_a_trace_starts_on_the_logarithmic_axis_and_its_end_is_marked() -> None:
+    panel = refinement().axes[1]
+    level, line, *_ = panel.get_lines()
+    assert np.asarray(level.get_ydata()).tolist() == [21.0, 21.0]
+    assert np.asarray(line.get_xdata()).tolist() == [1.0, 1.0, 3.0, 200.0]
+    assert line.get_markevery() == [-1]
+
+
+def test_a_study_with_no_truth_has_traces_with_no_quality(tmp_path: Path) -> None:
+    empty = {"1e3": {"ml": ([0.0, 1.0], [np.nan, np.nan]), "map": ([], [])}}
+    figure = figures.refinement(empty, {"1e3": None}, network="pinn", title="no truth")
+    assert saved(figure, tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("values", [[7.0], [7.0, 7.0, 7.0], [7.1, np.nan, 7.0], [np.nan, np.nan]])
 def test_poor_losses_are_drawn(values: list[float], tmp_path: Path) -> None:
     history = (np.arange(len(values)), values, values)
-    assert saved(figures.loss_curves({"1e3": history}, title="poor"), tmp_path / "a.png")
+    assert saved(figures.loss_curves({"1e3": history}, title="poor", loss="loss"), tmp_path / "a.png")
 
 
 def test_no_losses_are_drawn_too(tmp_path: Path) -> None:
-    assert saved(figures.loss_curves({}, title="none"), tmp_path / "a.png")
+    assert saved(figures.loss_curves({}, title="none", loss="loss"), tmp_path / "a.png")
 
 
 def test_the_palette_keeps_the_colour_maps(tmp_path: Path) -> None:

@@ -11,17 +11,14 @@ from ptychodose.formats.rawdata import RawDataFile
 from ptychodose.formats.reconstruction import read_reconstruction, write_reconstruction
 from ptychodose.metrics.definitions import DEFINITIONS
 from ptychodose.physics.diffraction import cut_patches
-from ptychodose.stages import evaluate, infer, layout, report, simulate, train
+from ptychodose.physics.thinning import counts_of
+from ptychodose.stages import evaluate, fit, infer, layout, report, simulate, train
 
 DOSE = "1e5"
 SMALL = {
     "doses": [DOSE],
     "simulate.scan.kind": "raster",
     "simulate.splits": {"train": 16, "test": 6, "unseen": 6},
-    "train.epochs": 1,
-    "train.width": 2,
-    "train.stages": 1,
-    "train.batch_size": 4,
     "infer.batch_size": 4,
     "infer.kept_px": 40,
 }
@@ -50,25 +47,30 @@ def study(tiny_params):
     return load
 
 
-def pretend_to_infer(params, patches_of, dose=DOSE):
+def pretend_to_infer(params, patches_of, dose=DOSE, object_unit=1.0):
     """Stitch and write what ``patches_of(dataset, rows)`` returns, as if a network had predicted it."""
     for split in params.splits():
         dataset = RawDataFile(layout.dataset(dose, split))
-        facts = facts_of(split, dose)
-
-        def predict(patterns, first, dataset=dataset):
-            return patches_of(dataset, slice(first, first + len(patterns)))
-
-        reconstruction = infer.reconstruct(
-            dataset,
-            predict,
-            title="truth",
-            dose_photons=float(dose),
-            gain_squared=facts["gain_squared"],
-            kept_px=params.infer.kept(dataset.scan.size_px),
-            batch_size=params.infer.batch_size,
+        write_reconstruction(
+            layout.reconstruction("pinn", dose, split),
+            infer.reconstruct(
+                dataset.scan,
+                predictions_of(dataset, patches_of, dose, params.infer.batch_size),
+                title="truth",
+                gain_squared=facts_of(split, dose)["gain_squared"],
+                object_unit=object_unit,
+                kept_px=params.infer.kept(dataset.scan.size_px),
+            ),
         )
-        write_reconstruction(layout.reconstruction("pinn", dose, split), reconstruction)
+
+
+def predictions_of(dataset, patches_of, dose=DOSE, batch_size=4):
+    """Rows, counts and patches of the patterns, a few at a time."""
+    first = 0
+    for patterns in dataset.patterns(batch_size):
+        rows = np.arange(first, first + len(patterns))
+        yield rows, counts_of(patterns, float(dose)), patches_of(dataset, rows)
+        first += len(patterns)
 
 
 def true_patches(dataset, rows):
@@ -156,6 +158,48 @@ def test_the_amplitude_bias_is_the_one_put_in_and_leaves_the_scaled_metrics_alon
     assert found[1]["deviance_ratio"] > 1.1
 
 
+def test_patches_in_units_of_their_own_explain_the_photons_all_the_same(study):
+    """A legacy network's amplitudes are those of its probe: twice the probe, half the object."""
+    params = study(NO_UNSEEN)
+    found = []
+    for unit in (1.0, 2.0):
+        pretend_to_infer(
+            params, lambda dataset, rows, unit=unit: true_patches(dataset, rows) / unit, object_unit=unit
+        )
+        evaluate.run(params, "pinn", DOSE)
+        found.append(metrics_of()[0]["train"])
+    assert found[1]["deviance_ratio"] == pytest.approx(1, abs=1e-9)
+    # The object itself is shown as it was predicted: its bias is the unit.
+    assert found[1]["amplitude_bias"] == pytest.approx((1 + found[0]["amplitude_bias"]) / 2 - 1, abs=1e-3)
+    assert found[1]["amplitude"]["psnr"] == pytest.approx(found[0]["amplitude"]["psnr"], abs=1e-3)
+
+
+def test_a_pattern_that_is_predicted_twice_has_the_mean_deviance(study):
+    """As networks of groups do: every pattern comes in several groups, in any order."""
+    study(NO_UNSEEN)
+    dataset = RawDataFile(layout.dataset(DOSE, "train"))
+
+    def deviance(*predictors):
+        predictions = [
+            prediction for patches_of in predictors for prediction in predictions_of(dataset, patches_of)
+        ]
+        return infer.reconstruct(
+            dataset.scan,
+            reversed(predictions),
+            title="twice",
+            gain_squared=facts_of("train")["gain_squared"],
+            object_unit=1.0,
+            kept_px=20,
+        )
+
+    def flat(dataset, rows):
+        return np.full_like(true_patches(dataset, rows), 0.5)
+
+    once, other, both = deviance(true_patches), deviance(flat), deviance(true_patches, flat)
+    np.testing.assert_allclose(both.deviance, (once.deviance + other.deviance) / 2, rtol=1e-12)
+    np.testing.assert_allclose(both.stitched.obj, (once.stitched.obj + other.stitched.obj) / 2, atol=1e-12)
+
+
 def test_a_flat_reconstruction_is_called_collapsed(study):
     params = study(NO_UNSEEN)
     pretend_to_infer(params, lambda dataset, rows: np.full_like(true_patches(dataset, rows), 0.5))
@@ -186,7 +230,7 @@ def test_absolute_amplitudes_hold_for_a_set_of_another_flux(study, tmp_path, tra
     """An untrained network predicts the uniform object of the flux it sees, which is exact for uniform
     objects: what is left to go wrong is the scale between two sets.
     """
-    params = study(uniform_objects(tmp_path, transmission, unseen) | {"train.learning_rate": 1e-12})
+    params = study(uniform_objects(tmp_path, transmission, unseen) | {"models.pinn.learning_rate": 1e-12})
     train.run(params, "pinn", DOSE)
     infer.run(params, "pinn", DOSE)
     for split, truth in (("train", transmission), ("test", transmission), ("unseen", unseen)):
@@ -299,12 +343,20 @@ def test_patterns_without_a_truth_go_all_the_way_with_no_image_metrics_and_a_rea
     folder = tmp_path / "data" / "inputs"
     folder.mkdir(parents=True)
     np.savez(folder / "experiment.npz", **members)
-    files = {"simulate.source": "files", "simulate.files.path": "experiment.npz"}
+    files = {
+        "simulate.source": "files",
+        "simulate.files.path": "experiment.npz",
+        "fit.max_iterations": 2,
+        "fit.weights": [1e-4],
+    }
     params = tiny_params(SMALL | files | NO_UNSEEN)
     simulate.run(params, DOSE)
     assert facts_of("train")["gain_origin"].startswith("estimated")
     for stage in (train, infer, evaluate):
         stage.run(params, "pinn", DOSE)
+    for name in params.fits:
+        for stage in (fit, evaluate):
+            stage.run(params, name, DOSE)
     report.run(params)
     numbers, record = metrics_of()
     for split in ("train", "test"):
@@ -316,7 +368,7 @@ def test_patterns_without_a_truth_go_all_the_way_with_no_image_metrics_and_a_rea
         assert len(curve) == 2 and curve[1].strip(",") == "5.0"
 
 
-def test_a_reconstruction_that_is_not_finite_is_refused_in_one_sentence(study, monkeypatch):
+def test_a_reconstruction_that_is_not_finite_is_refused_in_one_sentence(study, monkeypatch, tmp_path):
     params = study(NO_UNSEEN)
     train.run(params, "pinn", DOSE)
 
@@ -327,3 +379,4 @@ def test_a_reconstruction_that_is_not_finite_is_refused_in_one_sentence(study, m
     with pytest.raises(UserError, match="finite"):
         infer.run(params, "pinn", DOSE)
     assert not layout.reconstruction("pinn", DOSE, "train").parent.exists()
+    assert not list(tmp_path.rglob("*.partial"))

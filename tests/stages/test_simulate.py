@@ -13,7 +13,7 @@ from ptychodose.config import load_params
 from ptychodose.errors import UserError
 from ptychodose.formats.rawdata import RawDataFile
 from ptychodose.physics.diffraction import cut_patches, diffraction_intensity, exit_waves
-from ptychodose.physics.halving import counts_of
+from ptychodose.physics.thinning import counts_of
 from ptychodose.stages import simulate
 from ptychodose.stages.scene import build_scene
 

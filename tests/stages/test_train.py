@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ptychodose.cli import main
+from ptychodose.config import TrainParams
 from ptychodose.errors import UserError
 from ptychodose.formats.checkpoints import load_model
 from ptychodose.formats.jsonfile import read_json, write_json
@@ -24,12 +25,7 @@ DOSE = "1e5"
 SMALL = {
     "doses": [DOSE],
     "simulate.splits": {"train": 16, "test": 4, "unseen": 0},
-    "train.epochs": 3,
-    "train.width": 2,
-    "train.stages": 1,
-    "train.batch_size": 4,
-    "train.learning_rate": 1e-3,
-    "train.warmup_fraction": 0.05,
+    "models.pinn.epochs": 3,
     "train.validation_fraction": 0.2,
 }
 
@@ -41,7 +37,9 @@ def study(tiny_params):
     """Parameters of a study whose dataset lies in the working directory."""
 
     def load(**values):
-        params = tiny_params(SMALL | {f"train.{key}": value for key, value in values.items()})
+        """Values of the model, or of ``train`` if that has them."""
+        sections = {key: "train" if key in TrainParams.model_fields else "models.pinn" for key in values}
+        params = tiny_params(SMALL | {f"{sections[key]}.{key}": value for key, value in values.items()})
         if not layout.dataset(DOSE, "train").exists():
             simulate.run(params, DOSE)
         return params
@@ -92,7 +90,7 @@ def first_epoch_of(monkeypatch):
     class BeginsAt(Exception):  # noqa: N818
         pass
 
-    def stop(_model, _halves, epoch, _on_step):
+    def stop(_model, _batches, epoch, _on_step):
         raise BeginsAt(epoch)
 
     def of(params):
@@ -153,6 +151,8 @@ def test_the_config_says_what_the_network_was_trained_on(finished):
     assert config["mean_fraction"] == pytest.approx(facts["dose"]["mean_photons"] / 1e5, rel=1e-8)
     assert (config["model"], config["dose"], config["size_px"]) == ("pinn", DOSE, 64)
     assert config["train"] == finished.train.model_dump()
+    assert config["settings"] == finished.models["pinn"].model_dump()
+    assert (config["gridsize"], config["object_unit"]) == (1, 1.0)
 
 
 def test_legacy_readers_find_dose_size_and_probe_in_params_dill(finished):
@@ -160,6 +160,7 @@ def test_legacy_readers_find_dose_size_and_probe_in_params_dill(finished):
     # The legacy baseline held 1e9 beside a dataset of 1e5: here it is the dose of the data.
     assert settings["nphotons"] == 1e5
     assert (settings["N"], settings["gridsize"], settings["nepochs"]) == (64, 1, 3)
+    assert settings["model_type"] == "pinn"
     assert settings["intensity_scale"] == pytest.approx(np.sqrt(1e5) / 32, rel=1e-8)
     probe = RawDataFile(layout.dataset(DOSE, "train")).scan.probe
     np.testing.assert_array_equal(settings["probe"], probe)
@@ -173,6 +174,23 @@ def test_the_environment_that_trained_is_recorded(finished):
     assert environment["packages"]["numpy"] == np.__version__
     assert environment["devices"] and all(":" in device for device in environment["devices"])
     assert environment["processor"]
+
+
+@pytest.fixture
+def float32_again():
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.usefixtures("float32_again")
+def test_a_network_trained_in_16_bits_is_saved_in_32(study):
+    """Its checkpoint predicts the same wherever it is loaded; precision is a property of the training."""
+    train.run(study(epochs=1, precision="mixed_bfloat16"), "pinn", DOSE)
+    network = load_model(trained() / "model.keras")
+    layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
+    assert {layer.dtype_policy.name for layer in layers} == {"float32"}
+    assert read_json(trained() / "config.json")["train"]["precision"] == "mixed_bfloat16"
+    assert read_json(trained() / "environment.json")["dtype_policy"] == "mixed_bfloat16"
 
 
 def test_without_validation_patterns_the_curve_has_an_empty_column(study):
@@ -312,25 +330,22 @@ def test_a_failing_training_leaves_the_model_that_was_there(finished, hashes, mo
 )
 def test_a_loss_that_is_not_finite_is_one_sentence_that_names_the_learning_rate(study, values):
     params = study(learning_rate=1e30, warmup_fraction=0.0, **values)
-    with pytest.raises(UserError, match=r"not finite.*lower train\.learning_rate") as caught:
+    with pytest.raises(
+        UserError, match=r"^train pinn 1e5: .*not finite.*lower the model's learning_rate"
+    ) as caught:
         train.run(params, "pinn", DOSE)
     assert "\n" not in str(caught.value)
     assert not trained().exists() and not layout.loss_curve("pinn", DOSE).exists()
 
 
-@pytest.mark.parametrize(
-    ("model", "dose", "message"),
-    [
-        ("pinn", "1e7", "doses: '1e7' is not among 1e5"),
-        ("pinn", "100000", "doses: '100000' is not among 1e5"),
-        ("supervised", DOSE, "models: 'supervised' is not among pinn"),
-    ],
-)
-def test_a_model_or_dose_outside_the_study_is_refused(study, capfd, model, dose, message):
+@pytest.mark.parametrize(("model", "dose"), [("pinn", "1e7"), ("pinn", "100000"), ("supervised", DOSE)])
+def test_a_model_or_dose_outside_the_study_is_refused(study, capfd, model, dose):
     study()
     capfd.readouterr()
     assert main(["train", "--model", model, "--dose", dose]) == 2
-    assert capfd.readouterr().err == f"error: params.yaml: {message}\n"
+    assert capfd.readouterr().err == (
+        f"error: params.yaml: train of {model!r} at {dose!r} is not in the study, which has pinn at 1e5\n"
+    )
     assert not (layout.model(model, dose)).exists()
 
 

@@ -35,17 +35,20 @@ def build_pinn(size_px: int, *, width: int, stages: int) -> keras.Model:
     probe = Probe(size_px, name="probe")(patterns)
     fields = ZeroFields(name="uniform_start")(patterns)
     obj = Transmission()(fields, probe)
-    levels = int(math.log2(size_px)) - 3  # down to 8 x 8 blocks
+    # At the rim, a sixteenth of N on each side, the object stays uniform: hardly a photon passes there.
+    rim = size_px // 16
+    levels = int(math.log2(size_px)) - 3  # down to 7 x 7 blocks
     memory: list[keras.KerasTensor] = []
     for stage in range(1, stages + 1):
         correction = ModulusCorrection()(patterns, FarField()(obj, probe), probe)
-        seen = SpaceToDepth()(layers.Concatenate()([fields, correction]))
+        seen = SpaceToDepth()(layers.Cropping2D(rim)(layers.Concatenate()([fields, correction])))
         features = unet(layers.Concatenate()([seen, *memory]) if memory else seen, width=width, levels=levels)
         memory = [features]
         change = layers.Conv2D(
             8, 3, padding="same", kernel_initializer=keras.initializers.RandomNormal(stddev=1e-3)
         )(features)
-        fields = layers.Add(dtype="float32")([fields, DepthToSpace(dtype="float32")(change)])
+        change = layers.ZeroPadding2D(rim)(DepthToSpace(dtype="float32")(change))
+        fields = layers.Add(dtype="float32")([fields, change])
         obj = Transmission(name="object" if stage == stages else None)(fields, probe)
     return keras.Model(patterns, obj, name="pinn")
 

@@ -1,8 +1,6 @@
-"""The table of metrics: one row for each dose, the splits side by side, on a terminal or as Markdown."""
+"""The tables of metrics: on a terminal one for each model, in Markdown one for each metric."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -11,42 +9,45 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-Row = Mapping[str, Any]
-"""``{"model": "pinn", "dose": "1e5", "split": "test", "metrics": {"amplitude": {"psnr": 24.3}, ...}}``."""
+from ptychodose.config import FITS, REFINED
+from ptychodose.report.columns import (
+    BIAS,
+    DEVIANCE,
+    FRC50,
+    MS_SSIM,
+    PEARSON,
+    PHASE,
+    PSNR,
+    UNDEFINED,
+    Column,
+    Row,
+    cell,
+)
+from ptychodose.report.names import model_label
 
-_UNDEFINED = "–"
+Floors = Mapping[tuple[str, str], Mapping[str, Mapping[str, Any]]]
+"""``{("pinn", "1e5"): {"amplitude.psnr": {"values": [...], "median": 24.3, "min": ..., "max": ...}}}``."""
+
 _SPLITS = ("test", "unseen")
-
-
-@dataclass(frozen=True)
-class _Column:
-    name: str
-    unit: str
-    path: tuple[str, ...]
-    text: Callable[[float], str]
-    rank: int
-    """Where the terminal is narrow, the column of the highest rank goes first."""
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "−")
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.3f}" if value < 100 else f"{value:.0f}"
-
-
-_COLUMNS = (
-    _Column("MS-SSIM", "", ("amplitude", "ms_ssim"), "{:.3f}".format, 1),
-    _Column("PSNR", "dB", ("amplitude", "psnr"), "{:.1f}".format, 0),
-    _Column("Pearson", "", ("amplitude", "pearson"), "{:.3f}".format, 6),
-    _Column("FRC50", "Nyquist", ("amplitude", "frc50"), "{:.2f}".format, 3),
-    _Column("phase", "rms rad", ("phase", "rms_rad"), "{:.3f}".format, 2),
-    _Column("bias", "%", ("amplitude_bias",), _percent, 5),
-    _Column("deviance", "ratio", ("deviance_ratio",), _ratio, 4),
+_COLUMNS = (MS_SSIM, PSNR, PEARSON, FRC50, PHASE, BIAS, DEVIANCE)
+_FLOOR_COLUMNS = (PSNR, MS_SSIM, PEARSON, DEVIANCE)
+_MARKDOWN = (
+    ("MS-SSIM of the amplitude", MS_SSIM),
+    ("PSNR of the amplitude (dB)", PSNR),
+    ("Phase error (rms rad)", PHASE),
+    ("Deviance ratio (1 is the noise limit)", DEVIANCE),
+    ("Bias of the amplitude, before any rescaling (%)", BIAS),
 )
 _LEGEND = (
     "MS-SSIM, PSNR, Pearson, FRC50 and bias are the amplitude's; a deviance ratio of 1 is the noise limit."
+)
+_MARKDOWN_LEGEND = (
+    "Columns: photons per pattern; all numbers are of the test split. Networks see test patterns, at "
+    f"positions held out of their training. `{FITS[0]}`, `{FITS[1]}` and `{FITS[2]}` show what the photons "
+    "themselves allow: the object is fitted to the train patterns and looked at in the test region; its "
+    f"deviance is that of test patterns, which are never fitted. `{FITS[0]}` is plain maximum likelihood, "
+    f"`{FITS[1]}` is regularised with the weight that explains held-out train patterns best, `{FITS[2]}` is "
+    f"`{FITS[1]}` started from what `{REFINED}` predicts."
 )
 
 
@@ -70,28 +71,66 @@ def render(rows: Iterable[Row], console: Console) -> None:
     console.print(Text(_LEGEND, style="dim"))
 
 
-def markdown(rows: Iterable[Row]) -> str:
-    """Return all columns as Markdown, a table for each model, the splits of a metric in one cell."""
-    rows = list(rows)
-    splits = _splits(rows)
-    header = ["dose", *map(_headline, _COLUMNS)]
+def markdown(rows: Iterable[Row], floors: Floors | None = None) -> str:
+    """Return a Markdown table for each metric of the test split, models as rows, doses as columns.
+
+    Parameters
+    ----------
+    rows
+        As for :func:`render`. An en dash stands where a model was not run or the value is undefined.
+    floors
+        (model, dose) → spread of the test split's metrics over repeated trainings; they add a table.
+    """
+    tested = _by_model([row for row in rows if row["split"] == "test"])
+    models = sorted(tested, key=FITS.__contains__)
+    doses = sorted({dose for by_dose in tested.values() for dose in by_dose}, key=float)
+    if not models:
+        return "No metrics.\n"
     parts = []
-    for model, doses in _by_model(rows).items():
-        lines = [header, ["---:"] * len(header)]
-        for dose, metrics in doses.items():
-            values = ([_cell(metrics.get(split, {}), column) for split in splits] for column in _COLUMNS)
-            lines.append([dose, *map(" / ".join, values)])
-        table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-        parts.append(f"**{model}**\n\n{table}")
-    return "\n\n".join([*parts, f"Each cell: {' / '.join(splits)}. {_LEGEND}"]) + "\n"
+    for title, column in _MARKDOWN:
+        lines = []
+        for model in models:
+            values = (cell(tested[model].get(dose, {}).get("test", {}), column) for dose in doses)
+            lines.append([model_label(model), *values])
+        parts += [f"**{title}**", _markdown_table(["model", *doses], lines)]
+    parts.append(_MARKDOWN_LEGEND)
+    measured = {run: spread for run, spread in (floors or {}).items() if spread}
+    if measured:
+        parts += _seeds(measured)
+    return "\n\n".join(parts) + "\n"
 
 
-def _headline(column: _Column) -> str:
-    return f"{column.name} ({column.unit})" if column.unit else column.name
+def _seeds(floors: Floors) -> list[str]:
+    """Heading and table of the spread over the seeds; every training was repeated equally often."""
+    repeats = len(next(iter(next(iter(floors.values())).values()))["values"])
+    header = ["model, dose", *(column.headline for column in _FLOOR_COLUMNS), "collapsed"]
+    lines = [
+        [f"{model}, {dose}", *(_range(spread, column) for column in _FLOOR_COLUMNS), _collapsed(spread)]
+        for (model, dose), spread in floors.items()
+    ]
+    return [f"**Seeds: median (min … max) of {repeats} trainings**", _markdown_table(header, lines)]
 
 
-def _fitting(rows: Sequence[Row], console: Console) -> tuple[_Column, ...]:
-    columns: tuple[_Column, ...] = _COLUMNS
+def _markdown_table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    ruler = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ruler, *lines))
+
+
+def _range(spread: Mapping[str, Mapping[str, Any]], column: Column) -> str:
+    found = spread.get(".".join(column.path), {})
+    if "median" not in found:
+        return UNDEFINED
+    median, low, high = (column.text(found[key]) for key in ("median", "min", "max"))
+    return f"{median} ({low} … {high})"
+
+
+def _collapsed(spread: Mapping[str, Mapping[str, Any]]) -> str:
+    found = spread.get("collapsed", {})
+    return f"{found['count']} of {len(found['values'])}" if "count" in found else UNDEFINED
+
+
+def _fitting(rows: Sequence[Row], console: Console) -> tuple[Column, ...]:
+    columns: tuple[Column, ...] = _COLUMNS
     while len(columns) > 1 and _width(_tables(rows, columns), console) > console.width:
         least = max(columns, key=lambda column: column.rank)
         columns = tuple(column for column in columns if column is not least)
@@ -104,7 +143,7 @@ def _width(tables: Sequence[Table], console: Console) -> int:
     return max((Measurement.get(console, options, table).maximum for table in tables), default=0)
 
 
-def _tables(rows: Sequence[Row], columns: Sequence[_Column]) -> list[Table]:
+def _tables(rows: Sequence[Row], columns: Sequence[Column]) -> list[Table]:
     splits = _splits(rows)
     tables = []
     for model, doses in _by_model(rows).items():
@@ -142,18 +181,9 @@ def _splits(rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _cells(
-    doses: Mapping[str, Mapping[str, Row]], columns: Sequence[_Column], splits: Sequence[str]
+    doses: Mapping[str, Mapping[str, Row]], columns: Sequence[Column], splits: Sequence[str]
 ) -> list[list[str]]:
     return [
-        [dose, *(_cell(metrics.get(split, {}), column) for column in columns for split in splits)]
+        [dose, *(cell(metrics.get(split, {}), column) for column in columns for split in splits)]
         for dose, metrics in doses.items()
     ]
-
-
-def _cell(metrics: Row, column: _Column) -> str:
-    value: Any = metrics
-    for key in column.path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return _UNDEFINED
-    return column.text(value)

@@ -1,6 +1,7 @@
 """Stage evaluate@model-dose: numbers and pictures of a reconstruction against the truth."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from ptychodose.metrics.photons import RATE_FLOOR_PHOTONS, deviance_ratio, poiss
 from ptychodose.metrics.suite import compare_objects, is_collapsed
 from ptychodose.metrics.undefined import Undefined
 from ptychodose.physics.diffraction import Interpolation, cut_patches, diffraction_intensity, exit_waves
-from ptychodose.physics.halving import counts_of
 from ptychodose.physics.stitching import Canvas, Stitched, fully_covered_rectangle
+from ptychodose.physics.thinning import counts_of
 from ptychodose.report import figures
 from ptychodose.stages import layout
 
@@ -28,21 +29,12 @@ Region = tuple[slice, slice]
 
 def run(params: Params, model: str, dose: str) -> None:
     """Write metrics/<model>/<dose>.json, its record and its pictures."""
-    numbers: dict[str, Any] = {}
-    record: dict[str, Any] = {
-        "schema": "ptychodose/metrics/1",
-        "scenario": params.scenario,
-        "model": model,
-        "dose": dose,
-        "splits": {},
-        "definitions": {name: asdict(definition) for name, definition in DEFINITIONS.items()},
-    }
+    numbers, record, pairs = measure(params, model, dose, layout.reconstruction(model, dose, "train").parent)
     with atomic_directory(layout.figures(model, dose)) as folder:
-        for split in params.splits():
-            numbers[split], record["splits"][split], pair = _evaluate_split(params, model, dose, split)
+        for split, (truth, prediction) in pairs.items():
             picture = figures.reconstruction(
-                pair[0],
-                pair[1],
+                truth,
+                prediction,
                 title=f"{model}, {dose} photons per pattern, {split}",
                 object_pixel_m=record["splits"][split]["object_pixel_m"],
             )
@@ -51,12 +43,33 @@ def run(params: Params, model: str, dose: str) -> None:
     write_json(layout.record(model, dose), record)
 
 
-def _evaluate_split(
-    params: Params, model: str, dose: str, split: Split
+def measure(
+    params: Params, model: str, dose: str, reconstructions: Path
+) -> tuple[dict[str, Any], dict[str, Any], dict[Split, tuple[Complex | None, Complex]]]:
+    """Numbers, their record, and (truth, prediction) of every split below a folder of reconstructions."""
+    numbers: dict[str, Any] = {}
+    pairs: dict[Split, tuple[Complex | None, Complex]] = {}
+    record: dict[str, Any] = {
+        "schema": "ptychodose/metrics/1",
+        "scenario": params.scenario,
+        "model": model,
+        "dose": dose,
+        "splits": {},
+        "definitions": {name: asdict(definition) for name, definition in DEFINITIONS.items()},
+    }
+    for split in params.splits():
+        numbers[split], record["splits"][split], pairs[split] = _measure_split(
+            params, dose, split, reconstructions / f"{split}.npz"
+        )
+    return numbers, record, pairs
+
+
+def _measure_split(
+    params: Params, dose: str, split: Split, path: Path
 ) -> tuple[dict[str, Any], dict[str, Any], tuple[Complex | None, Complex]]:
     dataset = RawDataFile(layout.dataset(dose, split))
     facts = read_json(dataset.path.with_suffix(".json"))
-    reconstruction = read_reconstruction(layout.reconstruction(model, dose, split))
+    reconstruction = read_reconstruction(path)
     stitched = reconstruction.stitched
     region = fully_covered_rectangle(stitched.weight > 0)
     prediction = stitched.obj[region]

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 INPUTS = Path("data/inputs")
-CURVES = Path("metrics/curves")
-REPORT_FIGURES = Path("metrics/figures")
+CURVES = Path("plots/curves")
+REPORT_FIGURES = Path("plots/figures")
 
 
 def dataset(dose: str, split: str) -> Path:
@@ -45,3 +45,23 @@ def loss_curve(model: str, dose: str) -> Path:
 def figures(model: str, dose: str) -> Path:
     """The folder of pictures of a model and dose."""
     return Path("metrics") / model / dose
+
+
+def trace(model: str, dose: str) -> Path:
+    """Quality and time per iteration of a fit."""
+    return Path("metrics") / model / f"{dose}.trace.csv"
+
+
+def replicate(model: str, dose: str, seed: int) -> Path:
+    """The numbers of a training repeated with another seed."""
+    return Path("metrics/replicates") / model / dose / f"{seed}.json"
+
+
+def noise_floor(model: str, dose: str) -> Path:
+    """The spread of the numbers over the seeds."""
+    return Path("metrics/noise_floor") / model / f"{dose}.json"
+
+
+def replicate_scratch(model: str, dose: str, seed: int) -> Path:
+    """Where a replicate's network and reconstructions lie until they are measured; not tracked."""
+    return Path("data/.resume/replicates") / model / f"{dose}-{seed}"

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from ptychodose.config import SPLITS, Params
+from ptychodose.config import REFINED, SPLITS, Params
 from ptychodose.errors import UserError
 from ptychodose.formats.atomic import atomic_directory
 from ptychodose.formats.jsonfile import read_json
 from ptychodose.formats.rawdata import RawDataFile
-from ptychodose.physics.halving import counts_of
+from ptychodose.physics.thinning import counts_of
 from ptychodose.report import figures
 from ptychodose.stages import layout
 
@@ -32,46 +32,106 @@ CURVE_METRICS = {
 }
 
 
+LOSSES = {
+    "pinn": "Poisson loss per photon",
+    "supervised": "mean absolute error (amplitude + phase in rad)",
+    "legacy": "Poisson loss per pattern",
+}
+"""What each kind of model learns from."""
+
+
 def run(params: Params) -> None:
-    """Write metrics/curves/<model>-<split>.csv and the pictures of metrics/figures/."""
+    """Write plots/curves/<model>-<split>.csv and the pictures of plots/figures/."""
     rows = [_curve_row(row) for row in metric_rows(params)]
     with atomic_directory(layout.REPORT_FIGURES) as folder:
-        figures.save_png(figures.dose_curves(rows, title=params.scenario), folder / "dose_curves.png")
-        for model in params.models:
-            histories = {dose: _loss_curve(layout.loss_curve(model, dose)) for dose in params.doses}
-            figures.save_png(
-                figures.loss_curves(histories, title=f"{model}: loss per dose"), folder / f"loss-{model}.png"
-            )
-        for dose in params.doses:
-            dataset = RawDataFile(layout.dataset(dose, "train"))
-            if dataset.scan.obj is not None:
-                figures.save_png(_scene(dataset, dataset.scan.obj, dose), folder / f"scene-{dose}.png")
+        _draw_curves(params, rows, folder)
+        _draw_refinement(params, rows, folder)
+        _draw_losses(params, folder)
+        _draw_scenes(params, folder)
     with atomic_directory(layout.CURVES) as folder:
-        for model in params.models:
+        for model in dict.fromkeys(model for model, _ in params.measured_runs()):
             for split in params.splits():
                 chosen = [row for row in rows if (row["model"], row["split"]) == (model, split)]
                 _write_curve(folder / f"{model}-{split}.csv", chosen)
 
 
 def metric_rows(params: Params) -> list[dict[str, Any]]:
-    """One row per model, dose and split: {model, dose, split, metrics}."""
+    """One row per model, dose and split: {model, dose, split, metrics}; networks first, then fits."""
     rows = []
-    for model in params.models:
-        for dose in params.doses:
-            path = layout.metrics(model, dose)
-            numbers = read_json(path)
-            if not isinstance(numbers, dict):
-                raise UserError(f"{path}: must hold one object with a key per split; run `dvc repro` again")
-            rows += [
-                {"model": model, "dose": dose, "split": split, "metrics": numbers[split]}
-                for split in SPLITS
-                if split in numbers
-            ]
+    for model, dose in params.measured_runs():
+        path = layout.metrics(model, dose)
+        numbers = read_json(path)
+        if not isinstance(numbers, dict):
+            raise UserError(f"{path}: must hold one object with a key per split; run `dvc repro` again")
+        rows += [
+            {"model": model, "dose": dose, "split": split, "metrics": numbers[split]}
+            for split in SPLITS
+            if split in numbers
+        ]
     return rows
 
 
+def noise_floors(params: Params) -> dict[tuple[str, str], dict[str, Any]]:
+    """(model, dose) → spread of every metric of the test split over the seeds, where it was measured."""
+    paths = {run_: layout.noise_floor(*run_) for run_ in params.replicated_runs()}
+    return {run_: read_json(path)["splits"]["test"] for run_, path in paths.items() if path.exists()}
+
+
+def _draw_curves(params: Params, rows: list[dict[str, Any]], folder: Path) -> None:
+    """The test split of all models; how little another object changes is shown for one of them."""
+    shown = [
+        row for row in rows if row["split"] == "test" or (row["model"], row["split"]) == (REFINED, "unseen")
+    ]
+    picture = figures.dose_curves(
+        shown, title=f"{params.scenario}: test positions", floors=noise_floors(params)
+    )
+    figures.save_png(picture, folder / "dose_curves.png")
+
+
+def _draw_refinement(params: Params, rows: list[dict[str, Any]], folder: Path) -> None:
+    traces = {
+        dose: {fit: _trace(path) for fit in params.fits if (path := layout.trace(fit, dose)).exists()}
+        for dose in params.doses
+    }
+    traces = {dose: by_fit for dose, by_fit in traces.items() if by_fit}
+    if not traces:
+        return
+    networks = {
+        row["dose"]: row["amplitude.psnr"]
+        for row in rows
+        if (row["model"], row["split"]) == (REFINED, "test")
+    }
+    picture = figures.refinement(
+        traces,
+        networks,
+        network=REFINED,
+        title=f"{params.scenario}: quality and cost of a fit, test positions",
+    )
+    figures.save_png(picture, folder / "refinement.png")
+
+
+def _draw_losses(params: Params, folder: Path) -> None:
+    runs = params.trained_runs()
+    for model in dict.fromkeys(model for model, _ in runs):
+        doses = [dose for name, dose in runs if name == model]
+        picture = figures.loss_curves(
+            {dose: _loss_curve(layout.loss_curve(model, dose)) for dose in doses},
+            title=f"{model}: loss per dose",
+            loss=LOSSES[params.models[model].kind],
+        )
+        figures.save_png(picture, folder / f"loss-{model}.png")
+
+
+def _draw_scenes(params: Params, folder: Path) -> None:
+    for dose in params.doses:
+        dataset = RawDataFile(layout.dataset(dose, "train"))
+        if dataset.scan.obj is not None:
+            figures.save_png(_scene(dataset, dataset.scan.obj, dose), folder / f"scene-{dose}.png")
+
+
 def _curve_row(row: dict[str, Any]) -> dict[str, Any]:
-    curve = {"model": row["model"], "split": row["split"], "log10_dose": math.log10(float(row["dose"]))}
+    curve = {key: row[key] for key in ("model", "dose", "split")}
+    curve["log10_dose"] = math.log10(float(row["dose"]))
     for name, keys in CURVE_METRICS.items():
         value: Any = row["metrics"]
         for key in keys:
@@ -88,6 +148,15 @@ def _loss_curve(path: Path) -> tuple[list[int], list[float], list[float]]:
         [float(row["loss"]) for row in rows],
         [float(row["val_loss"] or "nan") for row in rows],
     )
+
+
+def _trace(path: Path) -> tuple[list[float], list[float]]:
+    """Passes over all patterns and amplitude PSNR; NaN where there is no truth."""
+    with path.open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    return [float(row["evaluations"]) for row in rows], [
+        float(row["amplitude_psnr"] or "nan") for row in rows
+    ]
 
 
 def _write_curve(path: Path, rows: list[dict[str, Any]]) -> None:

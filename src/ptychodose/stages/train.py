@@ -1,19 +1,14 @@
 """Stage train@model-dose: one network, trained on the photons of one dose."""
 
-import dataclasses
 import hashlib
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import keras
-import numpy as np
 
 from ptychodose import networks
-from ptychodose.config import Params
+from ptychodose.config import ModelParams, Params
 from ptychodose.environment import describe_environment, make_deterministic
 from ptychodose.errors import UserError
 from ptychodose.formats.atomic import atomic_directory, atomic_file
@@ -27,17 +22,14 @@ from ptychodose.formats.hashing import file_digest
 from ptychodose.formats.jsonfile import read_json, rounded, write_json
 from ptychodose.formats.params_dill import write_params_dill
 from ptychodose.formats.rawdata import RawDataFile
-from ptychodose.networks.pinn import build_pinn, rate_model
-from ptychodose.networks.training import (
-    PhotonHalves,
-    compile_for_training,
-    train_epoch,
-    validation_loss,
-)
+from ptychodose.networks.devices import data_parallel, whole_shares
+from ptychodose.networks.precision import in_float32, set_precision
+from ptychodose.networks.training import train_epoch, validation_loss
+from ptychodose.physics.grouping import GroupsTooWideError
 from ptychodose.physics.photons import mean_exit_energy
-from ptychodose.physics.randomness import generator, philox_key
 from ptychodose.report.progress import Progress
-from ptychodose.stages import layout
+from ptychodose.stages import layout, recipes
+from ptychodose.stages.recipes import Recipe, TrainSet, gridsize, prepare, split_validation
 
 
 def run(params: Params, model: str, dose: str) -> None:
@@ -46,74 +38,115 @@ def run(params: Params, model: str, dose: str) -> None:
     The state after every epoch is kept outside these folders; a training that was killed goes on from
     there if parameters and data are the same.
     """
+    history = train(params, model, dose, layout.model(model, dose), layout.resume(model, dose))
+    _write_loss_curve(layout.loss_curve(model, dose), history)
+
+
+def train(
+    params: Params, model: str, dose: str, target: Path, state: Path, *, title: str | None = None
+) -> list[dict[str, Any]]:
+    """Train a model of the study into the folder ``target``; the loss of every epoch.
+
+    ``state`` is where an unfinished training is kept.
+    """
+    spec = params.models[model]
+    make_deterministic(params.seed)
+    set_precision(params.train.precision)
+    with data_parallel(params.train.devices):
+        data = train_set(dose)
+        training, validation = (
+            whole_shares(rows, spec.batch_size, params.train.devices)
+            for rows in split_validation(params, spec, data.scan)
+        )
+        try:
+            recipe = prepare(params, model, data, training, validation)
+        except GroupsTooWideError as error:
+            raise UserError(f"{data.path}: {error}; the scan is too sparse for gridsize 2") from None
+        identity = {
+            "train": params.train.model_dump(),
+            "model": spec.model_dump(),
+            "seed": params.seed,
+            "dataset_sha256": file_digest(data.path, "sha256"),
+            "code_sha256": _code_digest(),
+            "keras": keras.version(),
+            "backend": keras.backend.backend(),
+        }
+        history = _train(recipe, spec, f"train {title or model} {dose}", state, identity)
+    network = recipe.network if params.train.precision == "float32" else in_float32(recipe.network)
+    write_model(params, model, dose, target, network, recipe.object_unit, history)
+    shutil.rmtree(state, ignore_errors=True)
+    return history
+
+
+def train_set(dose: str) -> TrainSet:
+    """The photons of a dose's train set."""
     dataset = RawDataFile(layout.dataset(dose, "train"))
     facts = read_json(dataset.path.with_suffix(".json"))
-    train, dose_photons = params.train, float(dose)
-    patterns = dataset.all_patterns()
-    training, validation = _split_validation(params, len(patterns))
-
-    make_deterministic(params.seed)
-    network = build_pinn(dataset.scan.size_px, width=train.width, stages=train.stages)
-    energy = mean_exit_energy(dose_photons, facts["gain_squared"])
-    network.get_layer("probe").set_probe(dataset.scan.probe, energy)
-    rates = rate_model(network)
-    halves = PhotonHalves(
-        patterns[training], dose_photons, facts["dose"]["mean_photons"], train.batch_size, params.seed
-    )
-    held_back = dataclasses.replace(halves, patterns=patterns[validation])
-    total_steps = halves.steps * train.epochs
-    compile_for_training(
-        rates,
-        dose_photons=dose_photons,
-        learning_rate=train.learning_rate,
-        warmup_fraction=train.warmup_fraction,
-        clip_norm=train.clip_norm,
-        total_steps=total_steps,
+    return TrainSet(
+        dataset.path,
+        dataset.scan,
+        dataset.all_patterns(),
+        float(dose),
+        facts["dose"]["mean_photons"],
+        mean_exit_energy(float(dose), facts["gain_squared"]),
+        facts["interpolation"],
     )
 
-    state = layout.resume(model, dose)
-    identity = {
-        "train": train.model_dump(),
-        "seed": params.seed,
-        "dataset_sha256": file_digest(dataset.path, "sha256"),
-        "code_sha256": _code_digest(),
-        "keras": keras.version(),
-        "backend": keras.backend.backend(),
-    }
-    history = _resume(rates, state, identity)
-    with Progress(f"train {model} {dose}", total_steps, "steps") as progress:
-        progress.advance(halves.steps * len(history))
-        for epoch in range(len(history), train.epochs):
-            try:
-                loss = train_epoch(
-                    rates, halves, epoch, lambda loss: progress.advance(note=f"loss {loss:.5f}")
-                )
-                held_back_loss = validation_loss(rates, held_back) if len(validation) else None
-            except FloatingPointError as error:
-                raise UserError(f"train {model} {dose}: {error}; lower train.learning_rate") from None
-            history.append({"epoch": epoch + 1, "loss": loss, "val_loss": held_back_loss})
-            save_training_state(rates, {"identity": identity, "history": history}, state)
 
-    with atomic_directory(layout.model(model, dose)) as folder:
+def write_model(
+    params: Params,
+    model: str,
+    dose: str,
+    target: Path,
+    network: keras.Model,
+    object_unit: float,
+    history: list[dict[str, Any]],
+) -> None:
+    """A model's folder: checkpoint, configuration, history, environment, and what legacy readers look for."""
+    path = layout.dataset(dose, "train")
+    facts = read_json(path.with_suffix(".json"))
+    with atomic_directory(target) as folder:
         save_model(network, folder / "model.keras")
-        write_json(folder / "config.json", _config(params, model, dose, facts, network))
+        write_json(folder / "config.json", _config(params, model, dose, facts, network, object_unit))
         write_json(folder / "history.json", history)
         write_json(folder / "environment.json", describe_environment())
-        write_params_dill(folder / "params.dill", _legacy_settings(params, dose, facts, dataset))
-    _write_loss_curve(layout.loss_curve(model, dose), history)
-    shutil.rmtree(state, ignore_errors=True)
+        write_params_dill(folder / "params.dill", _legacy_settings(params, model, dose, facts))
+
+
+def _train(
+    recipe: Recipe, spec: ModelParams, title: str, state: Path, identity: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """All epochs that are still to do; the loss of every epoch."""
+    trained, batches, plateau = recipe.trained, recipe.training, recipe.plateau
+    history = _resume(trained, state, identity)
+    if plateau is not None:
+        for row in history:
+            plateau = plateau.after_epoch(row["loss"], row["val_loss"])
+    with Progress(title, batches.steps * spec.epochs, "steps") as progress:
+        progress.advance(batches.steps * len(history))
+        for epoch in range(len(history), spec.epochs):
+            if plateau is not None:
+                if plateau.stop:
+                    break
+                trained.optimizer.learning_rate = plateau.learning_rate
+            try:
+                loss = train_epoch(
+                    trained, batches, epoch, lambda loss: progress.advance(note=f"loss {loss:.5f}")
+                )
+                held_back = validation_loss(trained, recipe.validation) if recipe.validation else None
+            except FloatingPointError as error:
+                raise UserError(f"{title}: {error}; lower the model's learning_rate") from None
+            history.append({"epoch": epoch + 1, "loss": loss, "val_loss": held_back})
+            if plateau is not None:
+                plateau = plateau.after_epoch(loss, held_back)
+            save_training_state(trained, {"identity": identity, "history": history}, state)
+    return history
 
 
 def _code_digest() -> str:
     """Hash of the code a training state belongs to."""
-    files = [*sorted(Path(networks.__path__[0]).glob("*.py")), Path(__file__)]
+    files = [*sorted(Path(networks.__path__[0]).glob("*.py")), Path(recipes.__file__), Path(__file__)]
     return hashlib.sha256("".join(file_digest(file, "sha256") for file in files).encode()).hexdigest()
-
-
-def _split_validation(params: Params, n: int) -> tuple[np.ndarray, np.ndarray]:
-    order = generator(philox_key("validation", params.seed)).permutation(n)
-    n_validation = int(n * params.train.validation_fraction)
-    return np.sort(order[n_validation:]), np.sort(order[:n_validation])
 
 
 def _resume(rates: keras.Model, state: Path, identity: dict[str, Any]) -> list[dict[str, Any]]:
@@ -127,45 +160,48 @@ def _resume(rates: keras.Model, state: Path, identity: dict[str, Any]) -> list[d
 
 
 def _config(
-    params: Params, model: str, dose: str, facts: dict[str, Any], network: keras.Model
+    params: Params, model: str, dose: str, facts: dict[str, Any], network: keras.Model, object_unit: float
 ) -> dict[str, Any]:
+    spec = params.models[model]
     return {
-        "schema": "ptychodose/model/1",
+        "schema": "ptychodose/model/2",
         "scenario": params.scenario,
         "model": model,
         "dose": dose,
         "size_px": facts["size_px"],
-        "gridsize": 1,
+        "gridsize": gridsize(spec),
         "seed": params.seed,
+        "settings": spec.model_dump(),
         "train": params.train.model_dump(),
         "n_parameters": network.count_params(),
         "intensity_scale": facts["intensity_scale"],
         "mean_exit_energy": mean_exit_energy(float(dose), facts["gain_squared"]),
         "mean_fraction": facts["dose"]["mean_photons"] / float(dose),
         "gain_origin": facts["gain_origin"],
+        "object_unit": object_unit,
         "formulas": {
             "mean_exit_energy": "E = D / g^2 = mean_i sum |P O_i|^2 of the train set",
             "mean_fraction": "m = measured mean photons / D of the train set",
             "input": "X = diff3d (N/2) / sqrt(m), so mean_i sum X_i^2 = (N/2)^2",
-            "amplitude": "true amplitude of another set = output x sqrt(m' E' / (m E))",
+            "amplitude": "amplitude of another set in the train set's units = output x sqrt(m' E' / (m E))",
+            "object_unit": "u = true amplitude / output on the train set: 1 unless the model has its own",
         },
     }
 
 
-def _legacy_settings(
-    params: Params, dose: str, facts: dict[str, Any], dataset: RawDataFile
-) -> dict[str, Any]:
+def _legacy_settings(params: Params, model: str, dose: str, facts: dict[str, Any]) -> dict[str, Any]:
     """The names legacy readers look for."""
+    spec, dataset = params.models[model], RawDataFile(layout.dataset(dose, "train"))
     return {
         "N": facts["size_px"],
-        "gridsize": 1,
+        "gridsize": gridsize(spec),
         "nphotons": float(dose),
-        "nepochs": params.train.epochs,
-        "batch_size": params.train.batch_size,
+        "nepochs": spec.epochs,
+        "batch_size": spec.batch_size,
         "intensity_scale": facts["intensity_scale"],
         "probe": dataset.scan.probe,
         "train_data_file_path": str(dataset.path),
-        "model_type": "pinn",
+        "model_type": "supervised" if spec.kind == "supervised" else "pinn",
     }
 
 
