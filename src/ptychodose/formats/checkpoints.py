@@ -27,8 +27,10 @@ def save_model(model: keras.Model, path: Path) -> None:
 
 def load_model(path: Path) -> keras.Model:
     """Load a .keras file in safe mode: no code from the file is run."""
-    # Importing the network registers its layers, so that Keras can find them by name.
-    import ptychodose.networks.pinn  # noqa: F401
+    # Importing the networks registers their layers, so that Keras can find them by name.
+    import ptychodose.networks.legacy
+    import ptychodose.networks.pinn
+    import ptychodose.networks.pinn_groups  # noqa: F401
 
     if not path.exists():
         raise UserError(f"{path}: not found; fetch it with `dvc pull` or train it with `dvc repro`")
