@@ -25,6 +25,8 @@ def in_float32(network: keras.Model) -> keras.Model:
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
         return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
 
-    plain = keras.models.clone_model(network, clone_function=copy)
+    # Without loss and optimizer, which the copy has no use for and Keras would have to rebuild.
+    layers_only = keras.Model(network.input, network.output, name=network.name)
+    plain = keras.models.clone_model(layers_only, clone_function=copy)
     plain.set_weights(network.get_weights())
     return plain
