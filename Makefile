@@ -31,6 +31,8 @@ repro: .venv/ready
 benchmark: .venv/ready
 	python benchmarks/simulate.py
 	python benchmarks/stitch.py
+	python benchmarks/networks.py
+	python benchmarks/fit.py
 
 # A new reference study: what `dvc repro` made, verified, into the embedded store.
 release: .venv/ready

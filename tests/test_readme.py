@@ -6,7 +6,7 @@ import pytest
 
 from ptychodose.config import load_params
 from ptychodose.report.table import markdown
-from ptychodose.stages.report import metric_rows
+from ptychodose.stages.report import metric_rows, noise_floors
 from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -14,10 +14,10 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 def test_the_table_is_that_of_the_committed_metrics(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
-    rows = metric_rows(load_params())
+    params = load_params()
     after = README.split("<!-- table: ptychodose table --format markdown -->")[1]
     shown = after.split("<!-- end of table -->")[0]
-    assert shown.strip() == markdown(rows).strip()
+    assert shown.strip() == markdown(metric_rows(params), noise_floors(params)).strip()
 
 
 def test_every_make_target_it_names_exists():

@@ -140,9 +140,10 @@ def _report(options: argparse.Namespace) -> None:
 
 def _table(options: argparse.Namespace) -> None:
     from ptychodose.formats.jsonfile import dump_json
-    from ptychodose.stages.report import metric_rows
+    from ptychodose.stages.report import metric_rows, noise_floors
 
-    rows = metric_rows(load_params(options.params))
+    params = load_params(options.params)
+    rows = metric_rows(params)
     if options.format == "json":
         print(dump_json(rows), end="")
         return
@@ -151,7 +152,7 @@ def _table(options: argparse.Namespace) -> None:
     from ptychodose.report import table
 
     if options.format == "markdown":
-        print(table.markdown(rows))
+        print(table.markdown(rows, noise_floors(params)))
     else:
         table.render(rows, Console())
 

@@ -264,6 +264,9 @@ class Params(Section):
         for name, spec in self.models.items():
             if spec.batch_size > self.simulate.splits.train:
                 raise ValueError(f"models.{name}.batch_size must not exceed simulate.splits.train")
+            share = self.train.devices * (spec.gridsize**2 if isinstance(spec, PinnParams) else 1)
+            if self.train.devices > 1 and spec.batch_size % share:
+                raise ValueError(f"models.{name}.batch_size must be a multiple of {share}, for train.devices")
         return self
 
     def _listed_runs(self) -> list[tuple[str, str, Run]]:

@@ -27,8 +27,8 @@ from ptychodose.physics.likelihood import (
 from ptychodose.physics.randomness import generator
 from ptychodose.physics.stitching import Stitched
 
-OnIteration = Callable[[Complex, float], None]
-"""Called after each iteration with the object and what is minimised."""
+OnIteration = Callable[[Complex, float, int], None]
+"""Called after each iteration with the object, what is minimised, and how often it was evaluated for that."""
 _LEAST_CURVATURE = 1e-3
 """Of the largest: where next to no light fell, steps stay finite."""
 _REMEMBERED_STEPS = 10
@@ -91,19 +91,32 @@ def fit_object(
     per_photon = 1 / (measurement.dose_photons * len(measurement))
     deviance_per_pixel = 2 * measurement.dose_photons / measurement.probe.size
 
-    def objective(vector: Real) -> tuple[float, Real]:
-        obj = unknowns.to_object(vector)
+    evaluations = total = 0
+
+    def loss(obj: Complex) -> tuple[float, Complex]:
+        nonlocal evaluations, total
+        evaluations, total = evaluations + 1, total + 1
         value, gradient = likelihood.value_and_gradient(obj)
         if weight_photons:
             penalty, slope = gradient_prior(obj)
             value += weight_photons * per_photon * penalty
             gradient += weight_photons * per_photon * slope
+        return value, gradient
+
+    def objective(vector: Real) -> tuple[float, Real]:
+        value, gradient = loss(unknowns.to_object(vector))
         return deviance_per_pixel * value, unknowns.adjoint(deviance_per_pixel * gradient)
 
+    # The first step of L-BFGS-B has length 1 whatever is minimised. One evaluation makes that the right one,
+    # where the line search would take six.
+    unknowns.stretch(float(np.linalg.norm(unknowns.adjoint(loss(start)[1]))) / per_photon)
+
     def callback(intermediate_result: OptimizeResult) -> None:
+        nonlocal evaluations
         if on_iteration is not None:
             minimum = float(intermediate_result.fun) / deviance_per_pixel
-            on_iteration(unknowns.to_object(intermediate_result.x), minimum)
+            on_iteration(unknowns.to_object(intermediate_result.x), minimum, evaluations)
+        evaluations = 0
 
     result = minimize(
         objective,
@@ -123,7 +136,7 @@ def fit_object(
         obj=unknowns.to_object(result.x),
         minimum=float(result.fun) / deviance_per_pixel,
         iterations=int(result.nit),
-        evaluations=int(result.nfev),
+        evaluations=total,
         converged=int(result.nit) < max_iterations,
     )
 
@@ -134,7 +147,7 @@ class _Unknowns:
     The photons curve it by twice the illumination c, pixel by pixel; the prior by 2 weight k^2 in the cosine
     transform, which diagonalises forward differences (k^2 from 0 to 8). O = C K u with C = 1 / sqrt(c + 8
     weight), which suits the pixels, and K, 1 at the finest structure, which takes back from smooth structures
-    what C put there of the prior.
+    what C put there of the prior. The curvature is then about 1 / (D n_patterns) in all directions.
     """
 
     def __init__(self, illumination: Real, weight_photons: float) -> None:
@@ -146,6 +159,10 @@ class _Unknowns:
             rows, columns = (2 - 2 * np.cos(np.pi * np.arange(side) / side) for side in curvature.shape)
             prior = 2 * weight_photons * (rows[:, None] + columns)
             self._by_frequency = np.sqrt((typical + 8 * weight_photons) / (typical + prior))
+
+    def stretch(self, factor: float) -> None:
+        """Measure u in units of ``factor``; where that is 0, nothing is left to do, and they stay."""
+        self._by_pixel *= factor or 1.0
 
     def to_object(self, vector: Real) -> Complex:
         """O = C K u from the real and imaginary parts of u, (2 H W,)."""

@@ -113,7 +113,7 @@ def _fit(params: Params, model: str, dose: str, splits: dict[Split, _SplitData],
     start = _start(params, model, dose, fitted.split, measurement, frame)
     kept_px = params.infer.kept(fitted.scan.size_px)
     recorder = Recorder(_coverage(shown.scan, kept_px), frame.origin_yx, shown.scan.obj)
-    recorder.note(start, PoissonLikelihood(measurement).value_and_gradient(start)[0])
+    recorder.note(start, PoissonLikelihood(measurement).value_and_gradient(start)[0], 0)
     fit, choice = _solve(params, f"fit {model} {dose} {fitted.split}", model, measurement, start, recorder)
     facts = _facts(fitted.split, fit, choice)
     for split, data in splits.items():
@@ -147,8 +147,8 @@ def _solve(
     fits = 1 + len(settings.weights) * weighed
     with Progress(title, settings.max_iterations * fits, "iterations") as progress:
 
-        def on_iteration(obj: Complex, minimum: float) -> None:
-            recorder.note(obj, minimum)
+        def on_iteration(obj: Complex, minimum: float, evaluations: int) -> None:
+            recorder.note(obj, minimum, evaluations)
             progress.advance(note=f"loss {minimum:.5g}")
 
         if not weighed:

@@ -1,6 +1,9 @@
-"""What a fit does from iteration to iteration: time, loss and, where the truth is known, quality."""
+"""What a fit does from iteration to iteration: cost, loss and, where the truth is known, quality.
 
-import time
+The cost is counted in evaluations of loss and gradient over all patterns, not in seconds: it is the same on
+every machine.
+"""
+
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +19,21 @@ Real = npt.NDArray[np.float64]
 
 
 class Recorder:
-    """Time, loss and, where the truth is known, quality of every iteration; the truth goes nowhere else."""
+    """Cost, loss and, where the truth is known, quality of every iteration; the truth goes nowhere else."""
 
     def __init__(self, shown: Stitched, origin_yx: tuple[int, int], truth: Complex | None) -> None:
         """Compare in the region of the canvas ``shown``; objects to come lie at ``origin_yx``."""
-        self._rows: list[tuple[float, float, float | None, float | None]] = []
+        self._rows: list[tuple[int, float, float | None, float | None]] = []
         self._shown, self._origin = shown, origin_yx
         self._region = fully_covered_rectangle(shown.weight > 0)
         self._truth = None if truth is None else self._amplitude(truth, (0, 0))
-        self._own_seconds = 0.0
-        self._started = time.perf_counter()
+        self._evaluations = 0
 
-    def note(self, obj: Complex, loss: float) -> None:
-        """Take down an iteration; the time this takes is not counted."""
-        now = time.perf_counter()
+    def note(self, obj: Complex, loss: float, evaluations: int) -> None:
+        """Take down an iteration and the evaluations it took."""
+        self._evaluations += evaluations
         amplitude = self._amplitude(obj, self._origin)
-        self._rows.append((now - self._started - self._own_seconds, loss, *self._quality(amplitude)))
-        self._own_seconds += time.perf_counter() - now
+        self._rows.append((self._evaluations, loss, *self._quality(amplitude)))
 
     def _amplitude(self, obj: Complex, origin_yx: tuple[int, int]) -> Real:
         return np.asarray(np.abs(on_canvas(obj, origin_yx, self._shown)[self._region]))
@@ -53,10 +54,10 @@ class Recorder:
 
     def write(self, path: Path) -> None:
         """As CSV, blank where there is no truth to compare with."""
-        lines = ["iteration,seconds,loss,amplitude_psnr,amplitude_pearson"]
-        for iteration, (seconds, loss, psnr, pearson) in enumerate(self._rows):
+        lines = ["iteration,evaluations,loss,amplitude_psnr,amplitude_pearson"]
+        for iteration, (evaluations, loss, psnr, pearson) in enumerate(self._rows):
             cells = (f"{loss:.8g}", *("" if q is None else f"{q:.6g}" for q in (psnr, pearson)))
-            lines.append(f"{iteration},{seconds:.3f},{','.join(cells)}")
+            lines.append(f"{iteration},{evaluations},{','.join(cells)}")
         with atomic_file(path) as partial:
             partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
