@@ -37,6 +37,10 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
 
 
+# DVC would take a dot for a path into the parameters.
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
 class Section(BaseModel):
     """A part of the parameter tree: frozen, no unknown keys, no silent conversions."""
 
@@ -220,7 +224,7 @@ class Params(Section):
     seed: Annotated[int, Field(ge=0, le=2**53)]
     doses: Annotated[list[Dose], Field(min_length=1)]
     simulate: SimulateParams
-    models: dict[Name, ModelParams]
+    models: dict[ModelName, ModelParams]
     ladder: Annotated[list[Name], Field(min_length=1)]
     extra: dict[Name, Run]
     imported: dict[Name, ImportedRun]

@@ -163,6 +163,8 @@ def group_pad_px(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], size_px
     GroupsTooWideError
         Patches of a group would not overlap: the scan is too sparse for groups.
     """
+    if len(x) <= N_NEIGHBOURS:
+        raise GroupsTooWideError(f"{len(x)} positions are too few for {N_NEIGHBOURS} neighbours each")
     reach = group_reach_px(x, y, gridsize=gridsize, n_neighbours=N_NEIGHBOURS)
     if reach > size_px / 2:
         raise GroupsTooWideError(

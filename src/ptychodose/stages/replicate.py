@@ -8,7 +8,7 @@ from ptychodose.stages import evaluate, infer, layout, train
 
 
 def run(params: Params, model: str, dose: str, seed: int) -> None:
-    """Write metrics/replicates/<model>/<dose>-<seed>.json.
+    """Write metrics/replicates/<model>/<dose>/<seed>.json.
 
     The data stay the same; initial weights, order and thinning are drawn with the study's seed + ``seed``.
     Network and reconstructions are kept until they are measured, so that a killed replicate goes on.
