@@ -72,9 +72,9 @@ def train(
             "backend": keras.backend.backend(),
         }
         history = _train(recipe, spec, f"train {title or model} {dose}", state, identity)
-    set_precision("float32")  # what is built after this, to save or to predict with
     network = recipe.network if params.train.precision == "float32" else in_float32(recipe.network)
     write_model(params, model, dose, target, network, recipe.object_unit, history)
+    set_precision("float32")  # of what is built after this, to predict with
     shutil.rmtree(state, ignore_errors=True)
     return history
 
