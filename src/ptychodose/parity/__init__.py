@@ -1,0 +1,1 @@
+"""Parity: fingerprints of every stage boundary, and where two environments first part."""
