@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,21 @@ def infer(params: Params, model: Path, dose: str, target: Path) -> None:
             _infer_split(params, network, config, dose, split, partial / f"{split}.npz")
 
 
-def _infer_split(
-    params: Params, network: keras.Model, config: dict[str, Any], dose: str, split: Split, target: Path
-) -> None:
+@dataclass(frozen=True)
+class PredictedSplit:
+    """What a network makes of a split: ``predictions`` streams, in units of the data's flux."""
+
+    dataset: RawDataFile
+    facts: dict[str, Any]
+    amplitude_scale: float
+    """What the network's amplitudes were multiplied by."""
+    predictions: Iterator[Prediction]
+
+
+def predict_split(
+    params: Params, network: keras.Model, config: dict[str, Any], dose: str, split: Split
+) -> PredictedSplit:
+    """Predict the patches of a split with a trained network and its configuration."""
     dataset = RawDataFile(layout.dataset(dose, split))
     facts = read_json(dataset.path.with_suffix(".json"))
     dose_photons, mean_photons = float(dose), facts["dose"]["mean_photons"]
@@ -65,16 +78,28 @@ def _infer_split(
         predictions = _predict_patterns(dataset, network, dose_photons, mean_photons, params.infer.batch_size)
     else:
         predictions = _predict_groups(params, dataset, network, config, mean_photons)
+    scaled = ((rows, counts, scale * patches) for rows, counts, patches in predictions)
+    return PredictedSplit(dataset, facts, scale, scaled)
+
+
+def _infer_split(
+    params: Params, network: keras.Model, config: dict[str, Any], dose: str, split: Split, target: Path
+) -> None:
+    predicted = predict_split(params, network, config, dose, split)
+    scan = predicted.dataset.scan
     reconstruction = reconstruct(
-        dataset.scan,
-        ((rows, counts, scale * patches) for rows, counts, patches in predictions),
+        scan,
+        predicted.predictions,
         title=f"infer {config['model']} {dose} {split}",
-        gain_squared=facts["gain_squared"],
+        gain_squared=predicted.facts["gain_squared"],
         object_unit=config["object_unit"],
-        kept_px=params.infer.kept(dataset.scan.size_px),
+        kept_px=params.infer.kept(scan.size_px),
     )
     write_reconstruction(target, reconstruction)
-    write_json(target.with_suffix(".json"), {"amplitude_scale": scale, "object_unit": config["object_unit"]})
+    write_json(
+        target.with_suffix(".json"),
+        {"amplitude_scale": predicted.amplitude_scale, "object_unit": config["object_unit"]},
+    )
 
 
 def _predict_patterns(
