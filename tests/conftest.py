@@ -72,15 +72,18 @@ hash."""
 
 def stages_of(params):
     """Names of the stages that DVC makes of a study."""
-    stages = {"report", *(f"{stage}@{dose}" for stage in ("simulate", "refine") for dose in params.doses)}
-    for stage in ("train", "infer", "evaluate"):
+    by_dose = ("simulate", "refine", "fingerprint-data")
+    stages = {"report", *(f"{stage}@{dose}" for stage in by_dose for dose in params.doses)}
+    for stage in ("train", "infer", "evaluate", "fingerprint"):
         stages |= {f"{stage}@{model}-{dose}" for model in params.ladder for dose in params.doses}
         stages |= {f"{stage}-extra@{name}" for name in params.extra}
-    for stage in ("import-checkpoint", "infer-imported", "evaluate-imported"):
+    for stage in ("import-checkpoint", "infer-imported", "evaluate-imported", "fingerprint-imported"):
         stages |= {f"{stage}@{name}" for name in params.imported}
     for dose in params.doses:
         stages |= {f"fit@{model}-{dose}" for model in params.fits if model != params.refined}
-        stages |= {f"evaluate-fit@{model}-{dose}" for model in params.fits}
+        stages |= {
+            f"{stage}-fit@{model}-{dose}" for stage in ("evaluate", "fingerprint") for model in params.fits
+        }
     for model, dose in params.replicated_runs():
         stages |= {f"noise-floor@{model}-{dose}"}
         stages |= {f"replicate@{model}-{dose}-{seed}" for seed in params.replicates.seeds}

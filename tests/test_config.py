@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ptychodose.config import load_params
+from ptychodose.config import load_params, parse_compare
 from ptychodose.errors import UserError
 from tests.conftest import TINY
 
@@ -305,3 +305,48 @@ def test_parameters_cannot_be_changed_after_loading(committed_params):
     params = load_params(committed_params)
     with pytest.raises(ValueError, match="frozen"):
         params.train.devices = 2
+
+
+# --- how far apart two studies may be -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("compare.seed_ranges", -1.0, "compare.seed_ranges: input should be greater than or equal to 0"),
+        ("compare.least", {"psn": 0.1}, "compare.least.psn: no such metric to compare; there are ms_ssim, "),
+        (
+            "compare.least",
+            {"psnr": -0.1},
+            "compare.least.psnr: a tolerance is a number from 0 on, or a share",
+        ),
+        ("compare.least", {"psnr": "1 %"}, "like \"1%\" (got '1 %')"),
+        ("compare.least", {"psnr": True}, 'like "1%" (got True)'),
+        ("compare.least", {"psnr": float("nan")}, 'like "1%" (got nan)'),
+        ("compare.overrides", {"pinn": {"psnr": 1.0}}, 'write model/dose, model/* or */*, like "pinn/1e9"'),
+        ("compare.overrides", {"*/1e5": {"psnr": 1.0}}, 'write model/dose, model/* or */*, like "pinn/1e9"'),
+        (
+            "compare.overrides",
+            {"pin/1e9": {"psnr": 1.0}},
+            "compare.overrides names 'pin', which is not among",
+        ),
+    ],
+)
+def test_a_wrong_tolerance_is_refused(write_params, key, value, message):
+    assert message in refusal(write_params({key: value}))
+
+
+def test_tolerances_are_numbers_or_shares_of_metrics_in_full_or_of_both_parts(write_params):
+    amounts = {"psnr": 1, "amplitude.psnr": 0.5, "control": "1e-4%", "control.ssim": 0.0}
+    overrides = {"pinn/1e9": amounts, "ml/*": amounts, "*/*": {}}
+    compare = load_params(write_params({"compare.least": amounts, "compare.overrides": overrides})).compare
+    assert compare.least == amounts and compare.overrides == overrides
+
+
+def test_the_tolerances_of_another_study_are_read_whatever_else_its_version_has():
+    section = b"compare: {seed_ranges: 1.0, least: {mse: 2%}, overrides: {}}\nrenamed: 1\n"
+    found = parse_compare(section, "old: params.yaml")
+    assert found is not None and found.least == {"mse": "2%"}
+    assert parse_compare(b"seed: 1\n", "old: params.yaml") is None
+    with pytest.raises(UserError, match=r"^old: params.yaml: compare.least: missing"):
+        parse_compare(b"compare: {seed_ranges: 1.0, overrides: {}}", "old: params.yaml")

@@ -19,7 +19,7 @@ STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE["stages"].ite
 SOURCE = REPOSITORY / "src" / "ptychodose"
 
 # Where the numbers of a stage come from. What only checks, names, prints or logs is no dependency.
-ROOMS = ("ptychodose.physics", "ptychodose.networks", "ptychodose.metrics")
+ROOMS = ("ptychodose.physics", "ptychodose.networks", "ptychodose.metrics", "ptychodose.parity")
 MODULES = {
     f"ptychodose.formats.{name}"
     for name in ("npz", "rawdata", "checkpoints", "reconstruction", "legacy_checkpoint")
@@ -118,15 +118,15 @@ def test_only_what_people_read_is_kept_by_git():
         for kind in ("outs", "metrics", "plots"):
             for out in stage.get(kind, []):
                 path, options = (out, {}) if isinstance(out, str) else next(iter(out.items()))
-                assert path.startswith("data/" if options.get("cache", True) else ("metrics/", "plots/")), (
-                    path
-                )
+                in_git = ("metrics/", "plots/", "data/parity/")
+                assert path.startswith(in_git) != options.get("cache", True), path
 
 
 def test_every_fit_is_made_and_evaluated():
     made = [*PIPELINE["stages"]["fit"]["matrix"]["model"], STAGES["refine"]["cmd"].split()[3]]
     assert tuple(made) == FITS
-    assert tuple(PIPELINE["stages"]["evaluate-fit"]["matrix"]["model"]) == FITS
+    for stage in ("evaluate-fit", "fingerprint-fit"):
+        assert tuple(PIPELINE["stages"][stage]["matrix"]["model"]) == FITS
 
 
 def test_the_loss_plots_show_every_dose_of_the_ladder():

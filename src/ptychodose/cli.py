@@ -12,7 +12,7 @@ from ptychodose.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand. Exit codes: 0 good, 1 damaged (verify), 2 a mistake that can be mended."""
+    """Run a subcommand. Exit codes: 0 good, 1 damaged or different, 2 a mistake that can be mended."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options) or 0)
@@ -47,11 +47,17 @@ def _parser() -> argparse.ArgumentParser:
         ("fit", "fit the object itself to the photons: ml, map or pinn-refine"),
         ("evaluate", "compare with the truth"),
         ("noise-floor", "spread of the metrics over the seeds"),
+        ("fingerprint", "fingerprints of what a network is, is given and predicts"),
+        ("fingerprint-fit", "fingerprints of a fitted object"),
     ):
         stage = commands.add_parser(name, help=help_text)
         stage.add_argument("--model", required=True)
         stage.add_argument("--dose", required=True)
         stage.set_defaults(run=_model_stage, stage=name)
+
+    data = commands.add_parser("fingerprint-data", help="fingerprints of the datasets of one dose")
+    data.add_argument("--dose", required=True)
+    data.set_defaults(run=_fingerprint_data)
 
     replicate = commands.add_parser("replicate", help="repeat a training with another seed and measure it")
     replicate.add_argument("--model", required=True)
@@ -69,10 +75,50 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--json", action="store_true", help="print the findings as JSON")
     verify.set_defaults(run=_verify)
 
+    compare = commands.add_parser("compare", help="do two studies agree? metrics within their noise floor")
+    compare.add_argument("a", metavar="REV_A", help="reference: a git revision, DVC experiment or folder")
+    compare.add_argument("b", metavar="REV_B")
+    compare.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    compare.set_defaults(run=_compare)
+
+    reproduced = commands.add_parser("reproduced", help="does the workspace reproduce the released study?")
+    reproduced.add_argument("--reference", metavar="REV", help="git revision of the released study")
+    reproduced.add_argument("--json", action="store_true", help="print the answer as JSON")
+    reproduced.set_defaults(run=_reproduced)
+
+    _add_parity(commands.add_parser("parity", help="where do two environments first part?"))
+
     check = commands.add_parser("check", help="check NPZ files against the RawData contract")
     check.add_argument("files", nargs="+", type=Path)
     check.set_defaults(run=_check)
     return parser
+
+
+def _add_parity(parity: argparse.ArgumentParser) -> None:
+    commands = parity.add_subparsers(required=True, metavar="COMMAND")
+
+    log = commands.add_parser("log", help="fingerprint the datasets of any folder")
+    log.add_argument("--dataset-root", required=True, type=Path, help="folder with NPZ files")
+    log.add_argument("--scenario-id", required=True)
+    log.add_argument("--output", required=True, type=Path, help="folder for the JSON, Markdown and CSV")
+    log.add_argument("--baseline-params", type=Path, help="params.dill, .json or .yaml of the baseline")
+    log.add_argument("--limit-datasets", type=_positive, help="the first so many only")
+    log.add_argument("--legacy-statistics", action="store_true", help="also those of the legacy logger")
+    log.set_defaults(run=_parity_log)
+
+    take = commands.add_parser("import-legacy", help="a legacy dose_parity_log.json as a parity log")
+    take.add_argument("file", type=Path)
+    take.add_argument("--output", required=True, type=Path)
+    take.set_defaults(run=_parity_import)
+
+    diff = commands.add_parser("diff", help="walk two logs in data-flow order to the first difference")
+    diff.add_argument("a", metavar="A", help="reference: a log, folder, git revision or DVC experiment")
+    diff.add_argument("b", metavar="B")
+    diff.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    diff.set_defaults(run=_parity_diff)
+
+    schema = commands.add_parser("schema", help="print the JSON schema of the log")
+    schema.set_defaults(run=_parity_schema)
 
 
 def _positive(text: str) -> int:
@@ -99,10 +145,13 @@ def _simulate(options: argparse.Namespace) -> None:
 def _model_stage(options: argparse.Namespace) -> None:
     params = load_params(options.params)
     _require_listed(params, options.stage, options.model, options.dose)
-    if options.stage in ("train", "import-checkpoint", "infer"):
+    if options.stage in _NEED_KERAS:
         require_backend()
     stage = importlib.import_module(f"ptychodose.stages.{options.stage.replace('-', '_')}")
     stage.run(params, options.model, options.dose)
+
+
+_NEED_KERAS = ("train", "import-checkpoint", "infer", "fingerprint")
 
 
 def _replicate(options: argparse.Namespace) -> None:
@@ -116,12 +165,15 @@ def _replicate(options: argparse.Namespace) -> None:
 
 def _require_listed(params: Params, stage: str, model: str, dose: str) -> None:
     """Refuse what the parameter file does not list for a stage."""
+    fits = [(fit, dose) for fit in FITS for dose in params.doses]
     runs = {
         "train": params.trained_runs(),
         "import-checkpoint": [(run.model, run.dose) for run in params.imported.values()],
         "infer": params.network_runs(),
-        "fit": [(model, dose) for model in FITS for dose in params.doses],
+        "fit": fits,
         "evaluate": params.measured_runs(),
+        "fingerprint": params.network_runs(),
+        "fingerprint-fit": fits,
         "noise-floor": params.replicated_runs(),
         "replicate": params.replicated_runs(),
     }[stage]
@@ -167,6 +219,61 @@ def _verify(options: argparse.Namespace) -> int:
     else:
         print(findings.summary())
     return 0 if findings.good else 1
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from ptychodose.parity.gate import run_compare
+
+    return run_compare(options.a, options.b, as_json=options.json)
+
+
+def _reproduced(options: argparse.Namespace) -> int:
+    from ptychodose.parity.reproduced import run_reproduced
+
+    return run_reproduced(options.reference, as_json=options.json)
+
+
+def _parity_log(options: argparse.Namespace) -> int:
+    from ptychodose.parity.folder_log import log_folder
+
+    good = log_folder(
+        options.dataset_root,
+        baseline_params=options.baseline_params,
+        scenario_id=options.scenario_id,
+        output=options.output,
+        limit_datasets=options.limit_datasets,
+        legacy_statistics=options.legacy_statistics,
+    )
+    return 0 if good else 1
+
+
+def _parity_import(options: argparse.Namespace) -> None:
+    from ptychodose.formats.jsonfile import read_json, write_json
+    from ptychodose.parity.legacy_log import import_legacy_log
+
+    write_json(options.output, import_legacy_log(read_json(options.file), str(options.file)))
+
+
+def _parity_diff(options: argparse.Namespace) -> int:
+    from ptychodose.parity.diff import run_diff
+
+    return run_diff(options.a, options.b, as_json=options.json)
+
+
+def _parity_schema(_: argparse.Namespace) -> None:
+    from ptychodose.formats.jsonfile import dump_json
+    from ptychodose.parity.schema import ParityLog
+
+    print(dump_json(ParityLog.model_json_schema()), end="")
+
+
+def _fingerprint_data(options: argparse.Namespace) -> None:
+    params = load_params(options.params)
+    if options.dose not in params.doses:
+        raise UserError(f"params.yaml: doses: {options.dose!r} is not in the study, which has {params.doses}")
+    from ptychodose.stages import fingerprint_data
+
+    fingerprint_data.run(params, options.dose)
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -3,13 +3,22 @@
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ptychodose.errors import UserError
+from ptychodose.metrics.definitions import DEFINITIONS
 
 Split = Literal["train", "test", "unseen"]
 SPLITS: tuple[Split, ...] = ("train", "test", "unseen")
@@ -21,16 +30,48 @@ FITS = ("ml", "map", f"{REFINED}-refine")
 LARGEST_DOSE_PHOTONS = 1e15
 """Beyond it counts would no longer fit the integers they are drawn in; no experiment comes near."""
 
+DOSE_PATTERN = r"[0-9]+(?:\.[0-9]+)?(?:e\+?[0-9]+)?"
+"""How a dose is written, in params.yaml and in names of files."""
+
+TOLERATED = (*DEFINITIONS, "scale_factor", "shift_y_px", "shift_x_px", "control")
+"""What may have a tolerance, without ``amplitude.`` or ``phase.``; ``control`` is all of ``control.*``."""
+
 
 def _check_dose(dose: str) -> str:
-    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?(e\+?[0-9]+)?", dose):
+    if not re.fullmatch(DOSE_PATTERN, dose):
         raise ValueError('a dose is a positive number of photons written like "1e5"')
     if not 0 < float(dose) <= LARGEST_DOSE_PHOTONS:
         raise ValueError(f"a dose must be above 0 and at most {LARGEST_DOSE_PHOTONS:g} photons")
     return dose
 
 
+def _check_metric(name: str) -> str:
+    bare = name.removeprefix("amplitude.").removeprefix("phase.")
+    if bare not in TOLERATED and not bare.startswith("control."):
+        raise ValueError(f"no such metric to compare; there are {', '.join(TOLERATED)}")
+    return name
+
+
+def _check_amount(amount: object) -> object:
+    number = isinstance(amount, int | float) and not isinstance(amount, bool)
+    if number and 0 <= float(amount) < math.inf:  # type: ignore[arg-type]
+        return amount
+    if isinstance(amount, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?%", amount):
+        return amount
+    raise ValueError(f'a tolerance is a number from 0 on, or a share of the value like "1%" (got {amount!r})')
+
+
+def _check_place(place: str) -> str:
+    if not re.fullmatch(rf"\*/\*|[A-Za-z0-9][A-Za-z0-9_-]*/(\*|{DOSE_PATTERN})", place):
+        raise ValueError('write model/dose, model/* or */*, like "pinn/1e9"')
+    return place
+
+
 Dose = Annotated[str, AfterValidator(_check_dose)]
+MetricName = Annotated[str, AfterValidator(_check_metric)]
+Amount = Annotated[float | str, BeforeValidator(_check_amount)]
+"""A tolerance: a number in the metric's unit, or text like "1%", of the reference's value."""
+Place = Annotated[str, AfterValidator(_check_place)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -216,6 +257,25 @@ class InferParams(Section):
         return self.kept_px if self.kept_px is not None else 20 * size_px // 64
 
 
+class CompareParams(Section):
+    """How far apart the numbers of two studies may be; the rule is in ptychodose.parity.tolerances."""
+
+    seed_ranges: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    least: dict[MetricName, Amount]
+    overrides: dict[Place, dict[MetricName, Amount]]
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _OtherParams(BaseModel):
+    """The one section that is read of another study, whatever the version its params.yaml is of."""
+
+    model_config = ConfigDict(strict=True)
+
+    compare: CompareParams | None = None
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -232,6 +292,7 @@ class Params(Section):
     train: TrainParams
     infer: InferParams
     fit: FitParams
+    compare: CompareParams
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
@@ -262,6 +323,10 @@ class Params(Section):
             )
         if REFINED not in self.ladder:
             raise ValueError(f"ladder must hold {REFINED!r}, from whose predictions the refinement starts")
+        for place in self.compare.overrides:
+            if (model := place.split("/")[0]) not in ("*", *self.models, *FITS):
+                known = [*self.models, *FITS]
+                raise ValueError(f"compare.overrides names {model!r}, which is not among models {known}")
         kept, size = self.infer.kept(self.simulate.size_px), self.simulate.size_px
         if kept > size or kept % 2:
             raise ValueError(f"infer.kept_px must be even and at most size_px = {size}, got {kept}")
@@ -330,23 +395,38 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         One sentence that names the file, the key and the rule.
     """
     try:
-        # The YAML 1.2 parser DVC uses: what DVC hashes is what is read here (PyYAML reads 1e-3 as text).
-        tree = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run from the top of the repository") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    return _validated(Params, content, str(path))
+
+
+def parse_compare(content: bytes, where: str) -> CompareParams | None:
+    """The section ``compare`` of a params.yaml, None if it has none; ``where`` names the file in an error.
+
+    Raises
+    ------
+    UserError
+        One sentence that names the file, the key and the rule.
+    """
+    return _validated(_OtherParams, content, where).compare
+
+
+def _validated(kind: type[_Model], content: bytes, where: str) -> _Model:
     try:
-        return Params.model_validate(tree)
+        # The YAML 1.2 parser DVC uses: what DVC hashes is what is read here (PyYAML reads 1e-3 as text).
+        return kind.model_validate(YAML(typ="safe").load(content.decode("utf-8")))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
-        raise UserError(f"{path}: {_sentence(error)}") from None
+        raise UserError(f"{where}: {_sentence(error)}") from None
 
 
 def _sentence(error: ValidationError) -> str:
     """All violations of a parameter file in one line, keys spelled as in the file."""
     parts = []
     for item in error.errors():
-        words = [str(word) for word in item["loc"]]
+        words = [str(word) for word in item["loc"] if word != "[key]"]
         if words[:1] == ["models"]:
             del words[2:3]  # the model's kind, which pydantic puts behind its name
         key = ".".join(words) or "the file"

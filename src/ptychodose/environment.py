@@ -19,10 +19,25 @@ _PACKAGES = (
 )  # fmt: skip
 
 _VARIABLES = (
-    "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS",
-    "XLA_FLAGS",
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS",
 )  # fmt: skip
 """Environment variables that can change the last bits of a result."""
+
+_CPU_FLAGS = (
+    "sse4_2",
+    "avx",
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512vl",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "asimd",
+    "sve",
+)
+"""Instruction sets that numerical libraries choose their kernels by."""
 
 
 def require_backend() -> None:
@@ -79,26 +94,43 @@ def make_deterministic(seed: int) -> None:
         torch.backends.cudnn.allow_tf32 = False
 
 
+def program() -> str:
+    """This program and its version, as it signs what it writes."""
+    return f"ptychodose {importlib.metadata.version('ptychodose')}"
+
+
+def describe_host() -> dict[str, Any]:
+    """Versions, processor with the instruction sets that matter, BLAS, threads, git revision and lock hash.
+
+    Imports no Keras backend.
+    """
+    return {
+        "schema": "ptychodose/environment/2",
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _cpuinfo("model name") or platform.processor() or platform.machine(),
+        "cpu_flags": [flag for flag in _CPU_FLAGS if flag in _present_flags()],
+        "cpu_count": os.cpu_count(),
+        "usable_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "blas": _blas(),
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "variables": {name: value for name in _VARIABLES if (value := os.environ.get(name))},
+        "git_revision": _git_revision(),
+        "lock_sha256": _lock_hash(),
+    }
+
+
 def describe_environment() -> dict[str, Any]:
-    """Versions, processor, Keras backend with its devices and precision, git revision and lock hash.
+    """:func:`describe_host`, and the Keras backend with its devices and precision.
 
     Imports the Keras backend, so call it where that is loaded anyway.
     """
     import keras
 
-    return {
-        "schema": "ptychodose/environment/1",
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cpu_count": os.cpu_count(),
-        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+    return describe_host() | {
         "keras_backend": keras.backend.backend(),
         "dtype_policy": keras.config.dtype_policy().name,
         "devices": _devices(),
-        "variables": {name: value for name in _VARIABLES if (value := os.environ.get(name))},
-        "git_revision": _git_revision(),
-        "lock_sha256": _lock_hash(),
     }
 
 
@@ -132,13 +164,24 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def _cpuinfo(field: str) -> str:
+    """The first value of a field of /proc/cpuinfo; empty where there is none."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    lines = info.read_text().splitlines() if info.exists() else []
+    values = (line.split(":", 1)[1].strip() for line in lines if line.startswith(field))
+    return next(values, "")
+
+
+def _present_flags() -> list[str]:
+    return (_cpuinfo("flags") or _cpuinfo("Features")).split()
+
+
+def _blas() -> str:
+    """The BLAS that NumPy was built with."""
+    import numpy as np
+
+    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return f"{built.get('name', 'unknown')} {built.get('version', '')}".strip()
 
 
 def _git_revision() -> str | None:

@@ -91,7 +91,7 @@ def verify_workspace(root: Path) -> Findings:
     promises, folders = _promises(root)
     findings = Findings()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        digests = pool.map(_digest, (root / promise.path for promise in promises))
+        digests = pool.map(digest_or_none, (root / promise.path for promise in promises))
         for promise, digest in zip(promises, digests, strict=True):
             if digest is None:
                 findings.missing.append(str(promise.path))
@@ -118,7 +118,7 @@ def _git_holds(root: Path, path: str) -> bool:
     return bool(listed.stdout)
 
 
-def _digest(path: Path) -> str | None:
+def digest_or_none(path: Path) -> str | None:
     """None where there is no file; a folder here is one whose list of files is not the promised one."""
     if path.is_dir():
         return "a folder with other files"
@@ -135,7 +135,7 @@ def _promises(root: Path) -> tuple[list[Promise], list[Path]]:
             path = Path(out["path"])
             if out["md5"].endswith(".dir"):
                 folders.append(path)
-                promises += _promises_of_folder(root, path, out["md5"])
+                promises += promises_of_folder(root, path, out["md5"])
             else:
                 promises.append(Promise(path, out["md5"]))
     except FileNotFoundError:
@@ -146,7 +146,7 @@ def _promises(root: Path) -> tuple[list[Promise], list[Path]]:
     return promises, folders
 
 
-def _promises_of_folder(root: Path, path: Path, md5: str) -> list[Promise]:
+def promises_of_folder(root: Path, path: Path, md5: str) -> list[Promise]:
     """The files of a tracked folder, from its list in the cache or the embedded store, itself verified.
 
     A folder that git keeps (``cache: false``) has no list there: its hash is that of the list of its files.

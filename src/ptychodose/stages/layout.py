@@ -65,3 +65,13 @@ def noise_floor(model: str, dose: str) -> Path:
 def replicate_scratch(model: str, dose: str, seed: int) -> Path:
     """Where a replicate's network and reconstructions lie until they are measured; not tracked."""
     return Path("data/.resume/replicates") / model / f"{dose}-{seed}"
+
+
+def parity_of_datasets(dose: str) -> Path:
+    """The parity log of the datasets of a dose."""
+    return Path("data/parity/data") / f"{dose}.json"
+
+
+def parity(model: str, dose: str) -> Path:
+    """The parity log of what a model makes of the datasets of a dose."""
+    return Path("data/parity") / model / f"{dose}.json"
