@@ -72,7 +72,10 @@ def run(faults=(), *, seed=1, training=1):
     data with a smooth error, drawn by ``training``.
     """
     fault = dict(faults)
-    at = lambda name, value: fault.get(name, unchanged)(value)  # noqa: E731
+
+    def at(name, value):
+        return fault.get(name, unchanged)(value)
+
     data = at("data", simulated(seed))
     mean_photons = float(data.photons.mean())
     energy = float(np.square(data.diff3d, dtype=np.float64).sum() / len(data.diff3d))
@@ -108,7 +111,7 @@ def run(faults=(), *, seed=1, training=1):
 
 
 def _model(data, normalized, at, seed, training):
-    weights = at("weights", {"01 encoder": _layer(1), "02 decoder": _layer(2)})
+    weights = at("weights", {"01 encoder": layer(1), "02 decoder": layer(2)})
     steps = at("steps", _steps(normalized))
     probe = at("probe", (data.probe * np.sqrt(data.gain2 / DOSE) * N / 2).astype(np.complex64))
     given = at("input", normalized)
@@ -171,10 +174,10 @@ def _smooth(*seeds, n=PATTERNS):
     return np.tensordot(draw, waves, 1) * np.sqrt(2 / len(waves))
 
 
-def _layer(seed):
-    values = np.random.default_rng(seed).normal(size=50)
+def layer(seed):
+    values = np.random.default_rng(seed).normal(size=2000)
     return {
-        "shape": [50],
+        "shape": [2000],
         "l2_norm": float(np.linalg.norm(values)),
         "mean": float(values.mean()),
         "sha256": f"{seed:064x}",

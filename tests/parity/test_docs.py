@@ -1,4 +1,4 @@
-"""docs/parity.md is enough to write a log elsewhere: its schema, its table and its example are the real ones."""
+"""docs/parity.md is enough to write a log elsewhere: its schema, table and example are the real ones."""
 
 import json
 import re
@@ -37,8 +37,9 @@ def test_the_example_runs_with_the_emitter_alone(tmp_path):
     example = re.search(r"```python\n(from emitter import.*?)```", TEXT, re.DOTALL)[1]
     source = REPOSITORY / "src" / "ptychodose" / "parity" / "emitter.py"
     (tmp_path / "emitter.py").write_bytes(source.read_bytes())
-    arrays = "import numpy as np\npatterns = amplitude = np.ones((3, 32, 32))\nprobe = np.ones((32, 32), complex)\n"
-    (tmp_path / "port.py").write_text(arrays + example, encoding="utf-8")
+    arrays = "patterns = amplitude = np.ones((3, 32, 32))\nprobe = np.ones((32, 32), complex)\n"
+    example = f"import numpy as np\n{arrays}{example}"
+    (tmp_path / "port.py").write_text(example, encoding="utf-8")
     subprocess.run([sys.executable, "port.py"], cwd=tmp_path, check=True)
     (found,) = read_log(tmp_path / "my_log.json").datasets
     assert [part.name for part in found.boundaries] == ["raw.diff3d", "probe", "output.amplitude", "metrics"]

@@ -13,7 +13,7 @@ from ptychodose.parity.schema import ParityLog
 from ptychodose.parity.sources import Source
 from ptychodose.parity.verdict import Tier
 from tests.conftest import REPOSITORY
-from tests.parity.pipeline import DOSE, PATTERNS, N, run, simulated
+from tests.parity.pipeline import DOSE, PATTERNS, N, layer, run, simulated
 
 
 def source(entries, label="A", floors=None):
@@ -140,10 +140,14 @@ FAULTS = {
         "in B, normalized is diff3d as stored: not normalised",
     ),
     "overflow": ({"normalized": lambda x: poked(x, np.nan)}, "normalized", "1 numbers that are NaN"),
-    "other initial weights": (
-        {"weights": lambda w: {k: v | {"sha256": "f" * 64, "mean": -v["mean"]} for k, v in w.items()}},
+    "other initialiser": (
+        {
+            "weights": lambda w: {
+                k: v | {"sha256": "f" * 64, "l2_norm": 2 * v["l2_norm"]} for k, v in w.items()
+            }
+        },
         "train.initial_weights",
-        "another seed",
+        "another initialiser",
     ),
     "loss scale": ({"steps": step("1", None, 4.0)}, "train.steps", "scale of the loss"),
     "gradient scale": ({"steps": step("1", "gradient_norms", 0.5)}, "train.steps", "all gradients of step 1"),
@@ -265,6 +269,18 @@ def test_another_training_on_the_same_photons_agrees_statistically(reference, fl
     assert comparison.exit_code == 0, comparison.verdict
     assert found["output.amplitude"] is found["stitched"] is Tier.STATISTICAL
     assert found["input"] is Tier.EXACT
+
+
+def test_weights_drawn_anew_by_another_generator_are_no_fault(reference, floors):
+    """As between two backends: other initial weights, so other first steps and another training."""
+    faults = {
+        "weights": lambda w: {name: layer(seed) for seed, name in enumerate(w, start=7)},
+        "steps": lambda s: {k: v | {"loss": 1.02 * v["loss"]} for k, v in s.items()},
+    }
+    comparison = compare_sources(source(reference, floors=floors), source(run(faults, training=3), "B"))
+    found = tiers(comparison)
+    assert comparison.exit_code == 0, comparison.verdict
+    assert found["train.initial_weights"] is found["train.steps"] is Tier.STATISTICAL
 
 
 def test_a_bias_is_not_taken_for_another_training(reference, floors):

@@ -37,7 +37,8 @@ def turned(scene: Scene) -> str | None:
         return None
     largest = max(arrays[0].max or 0.0, 1e-300)
     how = prints.turn(*arrays, tolerance=1e-6 * largest)
-    return f"the same numbers, but every image of B is {how}" if how else None
+    images = "every image of B" if len(arrays[0].shape) > 2 else "B"
+    return f"the same numbers, but {images} is {how}" if how else None
 
 
 def half_precision(scene: Scene) -> str | None:

@@ -127,9 +127,10 @@ def scans(pair: Pair, name: str, judge: Judge) -> Chance:
         return Chance(False)
     allowed = _SIGMAS_TILES * math.sqrt(2 * variance)
     for key, x in a.items():
-        whole = isinstance(x, int)
-        if x != b[key] and (whole or not is_number(x) or abs(x - b[key]) > allowed):
-            return Chance(False, f"{key}: {x} against {b[key]}")
+        y = b[key]
+        mean = isinstance(x, float) and is_number(y) and abs(x - y) <= allowed
+        if x != y and not mean:
+            return Chance(False, f"{key}: {x} against {y}")
     return Chance(True, "photon noise: mean amplitudes agree")
 
 

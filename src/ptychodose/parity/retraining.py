@@ -9,7 +9,7 @@ from typing import Any
 
 from ptychodose.parity import prints
 from ptychodose.parity.chance import Chance, agrees, both, other_photons, same
-from ptychodose.parity.leaves import is_number, leaves
+from ptychodose.parity.leaves import Leaves, is_number, leaves
 from ptychodose.parity.pairs import Pair
 from ptychodose.parity.schema import ArrayPrint
 from ptychodose.parity.strict import strictly
@@ -24,14 +24,55 @@ _PREDICTED_ALIKE = (("output.amplitude",), ("output.phase",), ("train.weights", 
 """What tells that it was one network that predicted: then chance has no part in it."""
 
 
+def initial_weights(pair: Pair, name: str, judge: Judge) -> Chance:
+    """Weights drawn anew, by another seed or another backend's generator, from the same distributions.
+
+    Of n independent weights the norm spreads by at most 1 / sqrt(2 n) of itself (exactly that if they are
+    normal), the mean by norm / n: 5 standard deviations of a difference are allowed.
+    """
+    a, b = pair.values(name) or ({}, {})
+    if a.keys() != b.keys():
+        return Chance(False)
+    for layer in a:
+        first, second = _drawn(a[layer]), _drawn(b[layer])
+        if first is None or second is None or first[0] != second[0]:
+            return Chance(False)
+        n, norm = first[0], max(first[1], second[1])
+        if abs(first[1] - second[1]) > _SIGMAS * norm / math.sqrt(n):
+            return Chance(False, f"{layer}: norm {first[1]:.4g} against {second[1]:.4g}")
+        if abs(first[2] - second[2]) > _SIGMAS * math.sqrt(2) * norm / n:
+            return Chance(False, f"{layer}: mean {first[2]:.4g} against {second[2]:.4g}")
+    return Chance(True, "drawn anew from the same distributions: another seed or generator")
+
+
+def _drawn(layer: Any) -> tuple[int, float, float] | None:
+    """Number, norm and mean of a layer's weights; None where a log does not tell."""
+    if not isinstance(layer, dict) or not isinstance(shape := layer.get("shape"), list):
+        return None
+    norm, mean = layer.get("l2_norm"), layer.get("mean")
+    if not (shape and all(isinstance(side, int) and side > 0 for side in shape)):
+        return None
+    return (math.prod(shape), float(norm), float(mean)) if is_number(norm) and is_number(mean) else None
+
+
 def first_steps(pair: Pair, name: str, judge: Judge) -> Chance:
-    """First steps on other photons: each loss within 10 %. On the same photons nothing is left to chance."""
-    if not other_photons(judge, pair):
+    """First steps from other initial weights or on other photons: losses within 10 %, gradients within 3.
+
+    Three is the factor between the gradients' norms, all layers together. From the same weights on the same
+    photons nothing is left to chance.
+    """
+    drawn_anew = judge(pair, "train.initial_weights").tier is Tier.STATISTICAL
+    if not (drawn_anew or other_photons(judge, pair)):
         return Chance(False)
     a, b = (leaves(tree) for tree in pair.values(name) or ({}, {}))
     losses = [(a[key], b[key]) for key in a.keys() & b.keys() if key.endswith("loss")]
-    agree = all(_within_tenth(x, y) for x, y in losses)
-    return Chance(agree, "the losses of other photons agree within 10 %" if agree else "")
+    if not all(_within_tenth(x, y) for x, y in losses):
+        return Chance(False, "losses differ by more than 10 %")
+    norms = [_gradient_norm(tree) for tree in (a, b)]
+    if min(norms) * 3 < max(norms):
+        return Chance(False, f"norm of the gradients {norms[0]:.4g} against {norms[1]:.4g}")
+    why = "other weights" if drawn_anew else "other photons"
+    return Chance(True, f"losses of {why} agree within 10 %, gradients within a factor of 3")
 
 
 def weights(pair: Pair, name: str, judge: Judge) -> Chance:
@@ -152,6 +193,12 @@ def quality(pair: Pair, name: str, judge: Judge) -> Chance:
 def _within_tenth(x: Any, y: Any) -> bool:
     """A loss or norm that overflowed is null."""
     return is_number(x) and is_number(y) and math.isclose(x, y, rel_tol=0.1)
+
+
+def _gradient_norm(steps: Leaves) -> float:
+    """Of all layers and steps together."""
+    found = [v for key, v in steps.items() if ".gradient_norms." in key and is_number(v)]
+    return math.hypot(*found)
 
 
 def _same_prediction(pair: Pair) -> bool:

@@ -13,6 +13,7 @@ RULES: dict[str, Rule] = {
     "grouped.scans": photon_noise.scans,
     "grouped.amplitude": photon_noise.group_amplitudes,
     "normalized": photon_noise.patterns,
+    "train.initial_weights": retraining.initial_weights,
     "train.steps": retraining.first_steps,
     "train.weights": retraining.weights,
     "input": photon_noise.patterns,
