@@ -140,13 +140,7 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
         "b": comparison.b,
         "verdict": comparison.verdict,
         "exit_code": comparison.exit_code,
-        "first_different": first
-        and {
-            "dataset": first.name,
-            "model": first.model,
-            "boundary": first.first_different,
-            "cause": first.cause,
-        },
+        "first_different": first and _place(first),
         "environment": [{"key": key, "a": x, "b": y} for key, x, y in comparison.environment],
         "datasets": [asdict(walk) for walk in comparison.walks],
         "only_in_a": comparison.only_a,
