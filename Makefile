@@ -33,6 +33,7 @@ benchmark: .venv/ready
 	python benchmarks/stitch.py
 	python benchmarks/networks.py
 	python benchmarks/fit.py
+	python benchmarks/parity.py
 
 # A new reference study: what `dvc repro` made, verified, into the embedded store.
 release: .venv/ready
