@@ -301,23 +301,31 @@ def test_a_change_reruns_what_it_touches_and_nothing_more(changed):
     """First the stage itself; what hangs on its outputs follows only if they change."""
     train, infer = {"train", "train-extra"}, {"infer", "infer-extra"}
     evaluate, fit = {"evaluate", "evaluate-extra", "evaluate-fit"}, {"fit", "refine"}
+    fingerprint = {"fingerprint", "fingerprint-extra"}
     comment = ('"""', '"""Changed. ')
     assert changed("src/ptychodose/report/figures/curves.py", *comment) == evaluate | {"report"}
     # The trace of a fit has the quality of every iteration.
     measure = evaluate | fit | {"replicate"}
     assert changed("src/ptychodose/metrics/images.py", *comment) == measure
     assert changed("src/ptychodose/metrics/spread.py", *comment) == measure | {"noise-floor"}
-    assert changed("src/ptychodose/networks/unet.py", *comment) == train | infer | {"replicate"}
+    assert changed("src/ptychodose/networks/unet.py", *comment) == (
+        train | infer | fingerprint | {"replicate"}
+    )
     assert changed("src/ptychodose/physics/likelihood.py", *comment) == fit
     assert changed("src/ptychodose/report/table.py", *comment) == set()
     assert changed("src/ptychodose/cli.py", *comment) == set()
     # The settings of one model are no other's.
-    assert changed("params.yaml", "stages: 1", "stages: 2") == {"train", "replicate"}
-    assert changed("params.yaml", "filters_scale: 0.0625", "filters_scale: 0.125") == {"train-extra"}
-    assert changed("params.yaml", "clip_norm: ", "clip_norm: 1") == train | {"replicate"}
+    assert changed("params.yaml", "stages: 1", "stages: 2") == {"train", "fingerprint", "replicate"}
+    assert changed("params.yaml", "filters_scale: 0.0625", "filters_scale: 0.125") == {
+        "train-extra",
+        "fingerprint-extra",
+    }
+    assert changed("params.yaml", "clip_norm: ", "clip_norm: 1") == train | fingerprint | {"replicate"}
     assert changed("params.yaml", "max_iterations: 3", "max_iterations: 4") == fit
     assert changed("params.yaml", "defocus_m: ", "defocus_m: 1.") == {"simulate"}
-    assert changed("params.yaml", "kept_px:", "kept_px: 24") == infer | evaluate | fit | {"replicate"}
+    assert changed("params.yaml", "kept_px:", "kept_px: 24") == (
+        infer | evaluate | fit | fingerprint | {"replicate"}
+    )
 
 
 @pytest.mark.slow
