@@ -34,6 +34,7 @@ benchmark: .venv/ready
 	python benchmarks/networks.py
 	python benchmarks/fit.py
 	python benchmarks/parity.py
+	python benchmarks/verify.py
 
 # A new reference study: what `dvc repro` made, verified, into the embedded store.
 release: .venv/ready

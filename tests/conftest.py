@@ -73,7 +73,7 @@ hash."""
 def stages_of(params):
     """Names of the stages that DVC makes of a study."""
     by_dose = ("simulate", "refine", "fingerprint-data")
-    stages = {"report", *(f"{stage}@{dose}" for stage in by_dose for dose in params.doses)}
+    stages = {"report", "manifest", *(f"{stage}@{dose}" for stage in by_dose for dose in params.doses)}
     for stage in ("train", "infer", "evaluate", "fingerprint"):
         stages |= {f"{stage}@{model}-{dose}" for model in params.ladder for dose in params.doses}
         stages |= {f"{stage}-extra@{name}" for name in params.extra}

@@ -98,7 +98,7 @@ def test_a_stage_depends_on_no_module_that_it_does_not_reach(name):
 def test_every_parameter_a_stage_depends_on_exists():
     tree = YAML(typ="safe").load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
     for name, stage in STAGES.items():
-        for key in stage["params"]:
+        for key in stage.get("params", []):
             part = tree
             for word in key.split(".${")[0].split("."):  # what follows depends on the item
                 assert word in part, f"{name}: {key}"
@@ -315,16 +315,25 @@ def test_a_change_reruns_what_it_touches_and_nothing_more(changed):
     assert changed("src/ptychodose/report/table.py", *comment) == set()
     assert changed("src/ptychodose/cli.py", *comment) == set()
     # The settings of one model are no other's.
-    assert changed("params.yaml", "stages: 1", "stages: 2") == {"train", "fingerprint", "replicate"}
+    assert changed("params.yaml", "stages: 1", "stages: 2") == {
+        "train",
+        "fingerprint",
+        "replicate",
+        "manifest",
+    }
     assert changed("params.yaml", "filters_scale: 0.0625", "filters_scale: 0.125") == {
         "train-extra",
         "fingerprint-extra",
+        "manifest",
     }
-    assert changed("params.yaml", "clip_norm: ", "clip_norm: 1") == train | fingerprint | {"replicate"}
-    assert changed("params.yaml", "max_iterations: 3", "max_iterations: 4") == fit
-    assert changed("params.yaml", "defocus_m: ", "defocus_m: 1.") == {"simulate"}
+    assert changed("params.yaml", "clip_norm: ", "clip_norm: 1") == train | fingerprint | {
+        "replicate",
+        "manifest",
+    }
+    assert changed("params.yaml", "max_iterations: 3", "max_iterations: 4") == fit | {"manifest"}
+    assert changed("params.yaml", "defocus_m: ", "defocus_m: 1.") == {"simulate", "manifest"}
     assert changed("params.yaml", "kept_px:", "kept_px: 24") == (
-        infer | evaluate | fit | fingerprint | {"replicate"}
+        infer | evaluate | fit | fingerprint | {"replicate", "manifest"}
     )
 
 

@@ -71,7 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     table.set_defaults(run=_table)
 
-    verify = commands.add_parser("verify", help="check every file against the hashes in dvc.lock")
+    commands.add_parser("manifest", help="list every file with hashes and origin").set_defaults(run=_manifest)
+
+    verify = commands.add_parser("verify", help="check workspace, cache and store against lock and manifest")
+    verify.add_argument("--repair", action="store_true", help="put good copies in the place of damaged files")
     verify.add_argument("--json", action="store_true", help="print the findings as JSON")
     verify.set_defaults(run=_verify)
 
@@ -86,12 +89,57 @@ def _parser() -> argparse.ArgumentParser:
     reproduced.add_argument("--json", action="store_true", help="print the answer as JSON")
     reproduced.set_defaults(run=_reproduced)
 
+    _add_bundle(commands.add_parser("bundle", help="hand the study over as a folder or an archive"))
+    _add_adoption(commands)
+    _add_remote(commands.add_parser("remote", help="DVC remotes"))
     _add_parity(commands.add_parser("parity", help="where do two environments first part?"))
 
     check = commands.add_parser("check", help="check NPZ files against the RawData contract")
     check.add_argument("files", nargs="+", type=Path)
     check.set_defaults(run=_check)
     return parser
+
+
+def _add_bundle(bundle: argparse.ArgumentParser) -> None:
+    commands = bundle.add_subparsers(required=True, metavar="COMMAND")
+
+    pack = commands.add_parser("pack", help="make a folder, .tar.gz or .tar.zst of the study")
+    pack.add_argument("target", type=Path)
+    pack.add_argument("--max-size", help="refuse a larger one, or split it: 2GB, 500MiB")
+    pack.add_argument("--split", action="store_true", help="into parts of at most --max-size")
+    pack.set_defaults(run=_bundle_pack)
+
+    verify = commands.add_parser("verify", help="recompute every hash of a bundle")
+    verify.add_argument("bundle", type=Path)
+    verify.add_argument("--json", action="store_true", help="print the report as JSON")
+    verify.set_defaults(run=_bundle_verify)
+
+    rehydrate = commands.add_parser("rehydrate", help="make a study of a bundle")
+    rehydrate.add_argument("bundle", type=Path)
+    rehydrate.add_argument("target", type=Path, help="a folder that does not exist yet")
+    rehydrate.set_defaults(run=_bundle_rehydrate)
+
+    commands.add_parser("readme", help="print the hand-over page").set_defaults(run=_bundle_readme)
+
+
+def _add_adoption(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    adopt = commands.add_parser("adopt", help="check, document and track the folder of a legacy run")
+    adopt.add_argument("legacy", type=Path)
+    adopt.add_argument("target", type=Path, help="a folder that does not exist yet")
+    adopt.add_argument("--scenario-id", required=True)
+    adopt.set_defaults(run=_adopt)
+
+    published = commands.add_parser("compare-manifest", help="which files of a published manifest are here?")
+    published.add_argument("here", type=Path, help="a manifest, or a folder whose files are hashed")
+    published.add_argument("published", type=Path, help="a legacy manifest, verification report, files.csv")
+    published.set_defaults(run=_compare_manifest)
+
+
+def _add_remote(remote: argparse.ArgumentParser) -> None:
+    commands = remote.add_subparsers(required=True, metavar="COMMAND")
+    check = commands.add_parser("check", help="is a remote there, and may it be read and written?")
+    check.add_argument("name", nargs="?", help="the default remote unless named")
+    check.set_defaults(run=_remote_check)
 
 
 def _add_parity(parity: argparse.ArgumentParser) -> None:
@@ -209,16 +257,58 @@ def _table(options: argparse.Namespace) -> None:
         table.render(rows, Console())
 
 
-def _verify(options: argparse.Namespace) -> int:
-    from ptychodose.bundle.verification import verify_workspace
-    from ptychodose.formats.jsonfile import dump_json
+def _manifest(options: argparse.Namespace) -> None:
+    from ptychodose.stages import manifest
 
-    findings = verify_workspace(Path())
-    if options.json:
-        print(dump_json(findings.as_dict()), end="")
-    else:
-        print(findings.summary())
-    return 0 if findings.good else 1
+    manifest.run(load_params(options.params))
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from ptychodose.bundle.repair import run_verify
+
+    return run_verify(Path(), repair=options.repair, as_json=options.json)
+
+
+def _bundle_pack(options: argparse.Namespace) -> int:
+    from ptychodose.bundle.delivery import run_pack
+
+    return run_pack(options.target, max_size=options.max_size, split=options.split)
+
+
+def _bundle_verify(options: argparse.Namespace) -> int:
+    from ptychodose.bundle.bundle_report import run_verify
+
+    return run_verify(options.bundle, as_json=options.json)
+
+
+def _bundle_rehydrate(options: argparse.Namespace) -> int:
+    from ptychodose.bundle.rehydrate import run_rehydrate
+
+    return run_rehydrate(options.bundle, options.target)
+
+
+def _bundle_readme(_: argparse.Namespace) -> int:
+    from ptychodose.bundle.handover import run_readme
+
+    return run_readme()
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    from ptychodose.bundle.adopt import run_adopt
+
+    return run_adopt(options.legacy, options.target, scenario_id=options.scenario_id)
+
+
+def _compare_manifest(options: argparse.Namespace) -> int:
+    from ptychodose.bundle.legacy_compare import run_compare_manifest
+
+    return run_compare_manifest(options.here, options.published)
+
+
+def _remote_check(options: argparse.Namespace) -> int:
+    from ptychodose.bundle.remotes import run_remote_check
+
+    return run_remote_check(options.name)
 
 
 def _compare(options: argparse.Namespace) -> int:

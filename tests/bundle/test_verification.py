@@ -11,7 +11,6 @@ import pytest
 
 from ptychodose.bundle.verification import verify_workspace
 from ptychodose.cli import main
-from ptychodose.errors import UserError
 
 DVC_YAML = """
 stages:
@@ -194,14 +193,16 @@ def test_without_cache_and_store_files_are_checked_all_the_same(root):
     assert verify_workspace(root).damaged == ["data/set"]
 
 
-def test_a_damaged_list_of_a_folder_is_said_so(root):
+def test_a_damaged_list_of_a_folder_is_found(root):
     """A list that names other files must not make other files good."""
     listing = folder_object(root)
     listing.chmod(0o644)
     entries = [entry for entry in json.loads(listing.read_text()) if entry["relpath"] != "a.npz"]
     listing.write_text(json.dumps(entries))
-    with pytest.raises(UserError, match=r"\.dir: damaged; remove it and run `dvc pull --force data/set`"):
-        verify_workspace(root)
+    (root / "data" / "set" / "a.npz").unlink()
+    findings = verify_workspace(root)
+    assert findings.damaged == [str(listing.relative_to(root))]
+    assert findings.missing == ["data/set/a.npz"]
 
 
 # --- exit codes and output --------------------------------------------------------------------------------
@@ -288,13 +289,11 @@ def test_the_printed_repair_repairs(root, broken, how):
 
 
 @pytest.mark.slow
-def test_the_advice_for_a_damaged_list_repairs(root):
-    listing = folder_object(root)
-    flip(listing)
-    with pytest.raises(UserError, match="damaged; remove it and run `dvc pull --force data/set`"):
-        verify_workspace(root)
-    listing.unlink()
-    run(sys.executable, "-m", "dvc", "pull", "--force", "data/set", cwd=root)
+def test_the_printed_repair_repairs_the_list_of_a_folder(root):
+    flip(folder_object(root))
+    findings = verify_workspace(root)
+    assert not findings.good
+    repair(findings.summary())
     assert verify_workspace(root).good
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 INPUTS = Path("data/inputs")
 CURVES = Path("plots/curves")
 REPORT_FIGURES = Path("plots/figures")
+BUNDLE = Path("data/bundle")
 
 
 def dataset(dose: str, split: str) -> Path:
