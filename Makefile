@@ -7,18 +7,22 @@ UV_VERSION = 0.13.9
 # Everything runs in the locked environment, whether or not it is activated.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: ground-truth test test-slow check setup repro release benchmark
+.PHONY: ground-truth test test-slow test-s3 check setup repro release benchmark remote
 
 ground-truth: .venv/ready
 	dvc pull
-	ptychodose verify
 	ptychodose table
+	ptychodose verify
 
 test: .venv/ready
 	pytest
 
 test-slow: .venv/ready
 	pytest -m slow
+
+# Against real S3 servers, on this machine.
+test-s3: .venv/ready
+	pytest -m s3
 
 check: .venv/ready
 	ruff check .
@@ -41,6 +45,20 @@ release: .venv/ready
 	dvc status
 	ptychodose verify
 	dvc push
+
+# `make remote URL=s3://BUCKET/PREFIX ENDPOINT=https://HOST` makes a bucket the default remote of this clone,
+# `make remote` goes back to the embedded store. It writes no key: docs/remotes.md says where that goes.
+remote: .venv/ready
+ifdef URL
+	dvc remote list | grep -q '^mine[[:space:]]' || dvc remote add --local mine $(URL)
+	dvc remote modify --local mine url $(URL)
+	$(if $(ENDPOINT),dvc remote modify --local mine endpointurl $(ENDPOINT))
+	dvc remote modify --local mine verify true
+	dvc remote default --local mine
+	ptychodose remote check mine
+else
+	dvc remote default --local --unset
+endif
 
 setup:
 	$(MAKE) --always-make .venv/ready ACCELERATOR=$(ACCELERATOR)

@@ -75,10 +75,11 @@ def object_path(path):
 
 
 def flip(path):
-    """Change one byte, leave size and modification time."""
+    """Change one byte, leave size, mode and modification time."""
     before = path.stat()
     path.chmod(0o644)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
+    path.chmod(before.st_mode)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))

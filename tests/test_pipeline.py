@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -253,6 +254,20 @@ def test_a_clone_pulls_every_byte_from_its_own_store_with_no_account(clone):
     assert json.loads(call("ptychodose", "verify", "--json", cwd=clone).stdout)["good"]
     assert dvc_json("status", cwd=clone) == {}
     assert "1e5" in call("ptychodose", "table", cwd=clone).stdout
+
+
+@pytest.mark.slow
+def test_every_command_of_the_hand_over_page_works_as_written(clone):
+    """Those of dvc name stages there are, which is tested with the page."""
+    call("dvc", "pull", cwd=clone)
+    page = (clone / "data" / "bundle" / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    # The last ones look at what was pulled: before anything is made anew.
+    lines = [line for block in (blocks[-1], *blocks[:-1]) for line in block.splitlines()]
+    commands = [line for line in lines if line.startswith("ptychodose ")]
+    assert {line.split()[1] for line in commands} >= {"reproduced", "simulate", "train", "infer", "fit"}
+    for line in commands:
+        call("sh", "-c", line, cwd=clone)
 
 
 @pytest.mark.slow

@@ -14,6 +14,8 @@ from ptychodose.bundle.manifest import build_manifest
 from ptychodose.bundle.manifest_documents import documents
 from ptychodose.bundle.manifest_schema import parse_manifest
 from ptychodose.errors import UserError
+from ptychodose.formats.jsonfile import write_json
+from ptychodose.stages import layout
 from ptychodose.stages import manifest as stage
 from tests.bundle.studies import make_study, write_lock
 
@@ -127,9 +129,17 @@ def test_the_table_for_a_spreadsheet_has_every_file(built):
 
 def test_the_stage_writes_one_folder(study, tiny_params):
     params = tiny_params()
+    for run in params.measured_runs():
+        write_json(layout.metrics(*run), {split: {} for split in params.splits()})
+    write_lock(study)
     stage.run(params)
     folder = study / "data" / "bundle"
-    assert {file.name for file in folder.iterdir()} == {"manifest.json", "manifest.md", "files.csv"}
+    assert {file.name for file in folder.iterdir()} == {
+        "manifest.json",
+        "manifest.md",
+        "files.csv",
+        "README.md",
+    }
     assert json.loads((folder / "manifest.json").read_text())["scenario_id"] == "TINY"
 
 

@@ -1,14 +1,18 @@
 """`ptychodose remote check` says in seconds and in one sentence what an S3 remote allows."""
 
+import shutil
 import time
 
 import pytest
 
+from ptychodose.bundle.remote_config import read_remote
 from ptychodose.bundle.remotes import run_remote_check
 from ptychodose.errors import UserError
+from tests.conftest import REPOSITORY
+from tests.dvc_repository import call, new_repository
 from tests.s3 import servers
 from tests.s3.conftest import give_key, point_to
-from tests.s3.servers import BUCKET, READER_KEY, READER_SECRET
+from tests.s3.servers import BUCKET, KEY, READER_KEY, READER_SECRET, SECRET
 
 pytestmark = pytest.mark.s3
 
@@ -123,3 +127,18 @@ def test_a_port_that_is_not_s3_is_told_of(root, refusal, tmp_path):
     with servers.web_server(tmp_path) as url:
         point_to(root, servers.Server([], url, tmp_path))
         assert "is endpointurl that of its S3 service?" in refusal()
+
+
+def test_make_remote_goes_to_a_bucket_and_back_and_writes_no_key(seaweedfs, tmp_path):
+    root = new_repository(tmp_path / "study")
+    for name in ("Makefile", ".dvc/config"):
+        shutil.copy(REPOSITORY / name, root / name)
+    make = ("make", "--old-file", ".venv/ready", "remote")
+    keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    done = call(*make, f"URL=s3://{BUCKET}/study", f"ENDPOINT={seaweedfs.url}", cwd=root, **keys)
+    assert f"mine: s3://{BUCKET}/study can be read and written" in done.stdout
+    mine = read_remote(root, None)
+    assert mine.verifies and set(mine.options) == {"url", "endpointurl", "verify"}
+    assert (root / ".dvc" / "config").read_text() == (REPOSITORY / ".dvc" / "config").read_text()
+    call(*make, cwd=root)
+    assert read_remote(root, None).name == "store"

@@ -127,7 +127,7 @@ def test_verify_catches_what_a_remote_that_does_not_verify_let_in(rclone, pushed
     newcomer = clone(rclone, verify="false")
     call("dvc", "pull", cwd=newcomer)
     assert json.loads(call("dvc", "status", "--json", cwd=newcomer).stdout) == {}
-    assert verified(newcomer)["damaged"] == ["data/model.keras"]
+    assert "data/model.keras" in verified(newcomer)["damaged"]
 
 
 def test_a_missing_object_is_named(rclone, pushed, clone):

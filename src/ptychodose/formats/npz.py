@@ -40,6 +40,7 @@ _READ_ERRORS = (
     EOFError,
     RuntimeError,
     # NumPy's parser of damaged headers
+    TypeError,
     SyntaxError,
     tokenize.TokenError,
 )
