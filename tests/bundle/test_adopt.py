@@ -12,7 +12,10 @@ import pytest
 
 from ptychodose.bundle import adopt
 from ptychodose.bundle.adopt import run_adopt
+from ptychodose.bundle.bundle_report import verify_bundle
 from ptychodose.bundle.manifest_schema import read_manifest
+from ptychodose.bundle.packing import pack
+from ptychodose.bundle.rehydrate import differences, run_rehydrate
 from ptychodose.errors import UserError
 from ptychodose.parity.schema import read_log
 from tests.bundle.legacy_folder import PARAMETERS, RUN, make_legacy_folder, members
@@ -47,7 +50,10 @@ def states(folder):
 
 
 def entries(target):
-    return {entry.path: entry for entry in read_manifest(target / "manifest.json").files}
+    """Of the legacy files; what the adoption made is in the manifest too."""
+    files = read_manifest(target / "data/bundle/manifest.json").files
+    assert {entry.path for entry in files} >= {"runs.json", "parity/parity_log.json", "parity/parity_log.md"}
+    return {entry.path: entry for entry in files if entry.path.startswith("legacy/")}
 
 
 def test_every_file_is_there_and_described(legacy, adopted):
@@ -73,7 +79,7 @@ def test_every_file_is_there_and_described(legacy, adopted):
         "data_p1e3",
         "data_p1e5",
     }
-    for name in ("README.md", "response.md", "manifest.md", "files.csv", "runs.json"):
+    for name in ("README.md", "response.md", "data/bundle/manifest.md", "data/bundle/files.csv", "runs.json"):
         assert (target / name).stat().st_size
 
 
@@ -226,16 +232,30 @@ def test_git_and_dvc_keep_every_byte_once_and_the_original_as_it_was(legacy, tmp
     staged = subprocess.run(
         ["git", "diff", "--cached", "--name-only"], cwd=target, capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    assert {"legacy.dvc", "manifest.json", "response.md", "parity/parity_log.json"} <= set(staged)
+    assert {"legacy.dvc", "data/bundle/manifest.json", "response.md", "parity/parity_log.json"} <= set(staged)
     assert not any(path.startswith("legacy/") for path in staged)
+
+
+def test_an_adopted_run_is_packed_verified_and_had_back_like_a_study(adopted, tmp_path, capsys):
+    _, target, _ = adopted()
+    archive, back = tmp_path / "run.tar.gz", tmp_path / "back"
+    pack(target, archive)
+    assert verify_bundle(archive).problems() == []
+    assert run_rehydrate(archive, back) == 0
+    assert "manifest built anew: the same" in capsys.readouterr().out
+    for entry in read_manifest(target / "data/bundle/manifest.json").files:
+        assert (back / entry.path).read_bytes() == (target / entry.path).read_bytes()
+    assert (back / "data/bundle/README.md").read_text() == (target / "response.md").read_text()
+    (back / "legacy/data_p1e3.npz").write_bytes(b"other")
+    assert differences(back, read_manifest(back / "data/bundle/manifest.json"))
 
 
 def test_the_reference_run_is_adopted(legacy_run, adopted):
     code, target, printed = adopted(root=legacy_run, scenario_id="PGRID-20250826-P1E5-T1024")
     assert code == 0 and "18 files adopted (7 data sets), 0 refused, 0 broken" in printed
     assert "dose mismatch" not in printed, "this run was told the right dose"
-    manifest = read_manifest(target / "manifest.json")
+    manifest = read_manifest(target / "data/bundle/manifest.json")
     assert manifest.doses == ["1e3", "1e4", "1e5", "1e6", "1e7", "1e8", "1e9"]
-    assert str(legacy_run.parent) not in (target / "manifest.json").read_text()
+    assert str(legacy_run.parent) not in (target / "data/bundle/manifest.json").read_text()
     response = (target / "response.md").read_text()
     assert "All data sets hold the same probe" in response and "99844.3 ± 3.9e+02" in response

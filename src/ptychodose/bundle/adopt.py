@@ -22,10 +22,12 @@ from ptychodose.parity.emitter import plain
 from ptychodose.parity.folder_log import log_folder
 from ptychodose.parity.schema import read_log
 from ptychodose.report.progress import Progress
+from ptychodose.stages.layout import BUNDLE
 
 FOLDER = Path("legacy")
 """Where the legacy files lie in the adopted study, by their old paths."""
 LOG = Path("parity")
+RUNS = Path("runs.json")
 
 
 def run_adopt(legacy: Path, target: Path, *, scenario_id: str) -> int:
@@ -104,18 +106,22 @@ def _describe(files: Sequence[LegacyFile], scenario_id: str, warnings: Sequence[
         legacy_statistics=False,
     )
     log = read_log(LOG / "parity_log.json")
-    adopted = adopted_manifest(Path(), FOLDER, files, runs, log, warnings=warnings)
-    texts = documents(adopted.manifest)
-    texts["response.md"] = response(
+    RUNS.write_text(dump_json(plain([run.as_dict() for run in runs])), encoding="utf-8")
+    written = [RUNS, *sorted(LOG.iterdir())]
+    adopted = adopted_manifest(Path(), FOLDER, files, runs, log, written=written, warnings=warnings)
+    answer = response(
         adopted.manifest,
         log,
         baseline_choice=_chosen(baseline, choice),
         commands=_commands(names, scenario_id, baseline),
     )
-    texts["README.md"] = adopted_readme(adopted, runs, FOLDER.as_posix())
-    texts["runs.json"] = dump_json(plain([run.as_dict() for run in runs]))
-    for name, text in texts.items():
-        Path(name).write_text(text, encoding="utf-8")
+    # Where those of a study lie, so that it is packed like one; the response is the page to hand over.
+    BUNDLE.mkdir(parents=True)
+    texts = {BUNDLE / name: text for name, text in documents(adopted.manifest).items()}
+    texts[BUNDLE / "README.md"] = texts[Path("response.md")] = answer
+    texts[Path("README.md")] = adopted_readme(adopted, runs, FOLDER.as_posix())
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
     return adopted
 
 
@@ -139,7 +145,7 @@ def _commands(names: str, scenario_id: str, baseline: LegacyRun | None) -> list[
 def _print(adopted: Adopted, target: Path, *, n_refused: int, tracked: bool) -> None:
     for text in adopted.manifest.warnings:
         print(f"{'problem' if text in adopted.problems else 'warning'}: {text}")
-    files = adopted.manifest.files
+    files = [entry for entry in adopted.manifest.files if entry.path.startswith(f"{FOLDER}/")]
     n_datasets = sum(entry.role == "dataset" for entry in files)
     kept = (
         "staged in git, the data in DVC: commit it"

@@ -42,6 +42,7 @@ def adopted_manifest(
     runs: Sequence[LegacyRun],
     log: ParityLog,
     *,
+    written: Sequence[Path],
     warnings: Sequence[str],
 ) -> Adopted:
     """Hash and describe every adopted file.
@@ -54,6 +55,8 @@ def adopted_manifest(
         What was adopted.
     log
         Of its data sets; its warnings are taken over.
+    written
+        Files beside ``folder`` that the adoption made.
     warnings
         What else is to be said.
     """
@@ -63,6 +66,15 @@ def adopted_manifest(
             entry, problem = _entry(root, folder, file, runs)
             found.append(entry)
             problems += [problem] if problem else []
+    found += [
+        FileEntry(
+            path=path.relative_to(root).as_posix(),
+            role="parity log" if path.name.startswith("parity_log") else "document",
+            size_bytes=path.stat().st_size,
+            sha256=file_digest(path, "sha256"),
+        )
+        for path in written
+    ]
     problems += [text for run in runs for text in run.problems]
     of_runs = [text for run in runs for text in run.warnings]
     # The log says of the baseline again what its run says of itself.

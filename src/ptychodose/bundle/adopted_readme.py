@@ -11,17 +11,17 @@ def adopted_readme(adopted: Adopted, runs: Sequence[LegacyRun], folder: str) -> 
     """Markdown: what is where, the metrics of each run, what to do next; ``folder`` holds the files."""
     manifest = adopted.manifest
     n_problems = len(adopted.problems)
-    n_bytes = sum(entry.size_bytes for entry in manifest.files)
+    sizes = [entry.size_bytes for entry in manifest.files if entry.path.startswith(f"{folder}/")]
     return f"""# {manifest.scenario_id}
 
-A run of the legacy pipeline, adopted by {manifest.emitter}: {len(manifest.files)} files,
-{n_bytes / 1e6:.1f} MB; {n_problems} problems and {len(manifest.warnings) - n_problems} warnings, all in
+A run of the legacy pipeline, adopted by {manifest.emitter}: {len(sizes)} files,
+{sum(sizes) / 1e6:.1f} MB; {n_problems} problems and {len(manifest.warnings) - n_problems} warnings, all in
 [response.md](response.md) under "Doubts".
 
 | where | what |
 | --- | --- |
 | [response.md](response.md) | baseline, data sets, probe, configuration, doubts, artefacts |
-| [manifest.md](manifest.md), `manifest.json`, `files.csv` | every file: role, size, SHA-256, arrays |
+| [data/bundle](data/bundle/manifest.md) | manifest: every file with hash and arrays |
 | [parity/parity_log.md](parity/parity_log.md) | fingerprints and statistics of every data set |
 | `runs.json` | parameters and metrics of every run, named by their definitions |
 | `{folder}/` | the files themselves by their old paths, as they were |
@@ -38,6 +38,7 @@ Where git and DVC were at hand, DVC tracks `{folder}/` and the rest is staged in
 git commit -m {shlex.quote(f"adopt {manifest.scenario_id}")}
 dvc remote add --default mine /path/on/a/shared/disk
 dvc push
+ptychodose bundle pack ../{shlex.quote(manifest.scenario_id)}.tar.gz
 ```
 """
 

@@ -19,7 +19,6 @@ from ptychodose.bundle.tar_members import CHUNK_BYTES
 from ptychodose.errors import UserError
 
 _MADE_BY_MANIFEST = [path for path in DOCUMENTS if path.startswith("data/bundle/")]
-_REQUIRED = [*_MADE_BY_MANIFEST, "dvc.lock"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,9 @@ def plan(root: Path) -> list[Member]:
     for member in members:
         _check_source(member)
     listed = {entry.path for entry in manifest.files}
+    required = [*_MADE_BY_MANIFEST, *(["dvc.lock"] if made_by_stages(manifest) else [])]
     for path, name in DOCUMENTS.items():
-        if path not in listed and ((root / path).exists() or path in _REQUIRED):
+        if path not in listed and ((root / path).exists() or path in required):
             members.append(_member(name, _read(root / path)))
     sums = "".join(
         f"{member.sha256}  {member.name}\n" for member in sorted(members, key=lambda member: member.name)
@@ -93,9 +93,14 @@ def _manifest(root: Path) -> Manifest:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a text file ({error}); run `dvc repro manifest`") from None
     check_names([entry.path for entry in manifest.files], str(path))
-    if found := check_against_lock(manifest, root):
+    if made_by_stages(manifest) and (found := check_against_lock(manifest, root)):
         raise UserError(f"{path}: {found[0]}; run `dvc repro manifest`")
     return manifest
+
+
+def made_by_stages(manifest: Manifest) -> bool:
+    """Whether it is of a study, which dvc.lock describes too, and not of an adopted folder."""
+    return any(entry.stage is not None for entry in manifest.files)
 
 
 def _listed(root: Path, path: str) -> Path:
