@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from ptychodose.bundle.manifest_schema import FileEntry, Manifest
+from ptychodose.parity.leaves import rows_of
 from ptychodose.parity.schema import Entry, ParityLog
 
 _LISTED = ("checkpoint", "reconstruction", "parameters", "metrics", "parity log")
@@ -44,7 +45,7 @@ def response(
         ]
     parts += ["## Data sets", _datasets(manifest, log), "## Probe", _probe(manifest, log)]
     if baseline is not None and baseline.parameters:
-        parts += ["## Configuration", _table(("parameter", "value"), _flat(baseline.parameters))]
+        parts += ["## Configuration", _table(("parameter", "value"), rows_of(baseline.parameters))]
     if manifest.warnings:
         parts += ["## Doubts", "\n".join(f"- {_text(text, None)}" for text in manifest.warnings)]
     parts += ["## Commands", "\n".join(["```sh", *commands, "```"])]
@@ -62,7 +63,7 @@ _HANDOVER = (
 
 def _metrics(metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Rows of what was measured; a legacy metrics.json holds settings, too."""
-    rows = _flat(metrics)
+    rows = rows_of(metrics)
     return [row for row in rows if row[0].endswith((".amplitude", ".phase"))] or rows
 
 
@@ -127,7 +128,7 @@ def _probe(manifest: Manifest, log: ParityLog | None) -> str:
         _table(("SHA-256 of the array", "shape", "dtype", "L2 norm", "data sets"), rows),
     ]
     if settings:
-        parts.append(_table(("made with", "value"), _flat(settings)))
+        parts.append(_table(("made with", "value"), rows_of(settings)))
     else:
         parts.append("The files do not say how it was made or measured.")
     return "\n\n".join(parts)
@@ -166,16 +167,6 @@ def _of(manifest: Manifest, role: str) -> list[FileEntry]:
 
 def _values(entry: Entry, name: str) -> dict[str, Any]:
     return next((part.values for part in entry.boundaries if part.name == name and part.values), {})
-
-
-def _flat(tree: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            rows += _flat(value, f"{above}{key}.")
-        else:
-            rows.append((f"{above}{key}", value))
-    return rows
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ptychodose.errors import UserError
 from ptychodose.formats.revisions import Tree
+from ptychodose.parity.leaves import leaves
 from ptychodose.parity.numbers import Run
 from ptychodose.parity.schema import ParityLog, parse_log
 
@@ -22,7 +23,7 @@ class Apart:
 
 def environment_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """The keys that differ, nested ones dotted ("packages.numpy"), and their values; None where absent."""
-    flat_a, flat_b = _flat(a), _flat(b)
+    flat_a, flat_b = leaves(a), leaves(b)
     keys = dict.fromkeys([*flat_a, *flat_b])
     pairs = ((key, flat_a.get(key), flat_b.get(key)) for key in keys)
     return [(key, left, right) for key, left, right in pairs if left != right]
@@ -69,10 +70,3 @@ def read_run_log(tree: Tree, run: Run) -> ParityLog | None:
 def _environments(log: ParityLog) -> dict[str, Any]:
     trained_in = next((entry.trained_in for entry in log.datasets if entry.trained_in), {})
     return {**log.environment, "trained_in": trained_in}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found

@@ -17,6 +17,15 @@ def leaves(tree: Mapping[str, Any]) -> Leaves:
     return dict(_walk(tree, ""))
 
 
+def rows_of(tree: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The same for a table: a row for each leaf, and for what is empty."""
+    found: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        nested = isinstance(value, Mapping) and value
+        found += [(f"{key}.{name}", leaf) for name, leaf in rows_of(value)] if nested else [(key, value)]
+    return found
+
+
 def is_number(value: Any) -> TypeGuard[int | float]:
     """Whether a leaf is a number; a yes or no is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,9 +1,10 @@
 """A parity log for reading: one table a data set, a row a boundary."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ptychodose.parity.leaves import rows_of
 from ptychodose.parity.schema import ArrayPrint, Boundary, Entry, ParityLog
 
 _HEADER = ("boundary", "shape", "dtype", "mean", "std", "min", "median", "max", "zeros", "SHA-256")
@@ -25,12 +26,12 @@ def parity_markdown(log: ParityLog) -> str:
         lines = [f"**{_text(entry.name)} could not be logged**: {_text(entry.problem)}" for entry in broken]
         parts += ["## Warnings", "\n".join(f"- {line}" for line in [*lines, *map(_text, log.warnings)])]
     if log.environment:
-        parts += ["## Environment", _table(("key", "value"), _flat(log.environment))]
+        parts += ["## Environment", _table(("key", "value"), rows_of(log.environment))]
     if log.baseline:
-        rows = [("source", log.baseline.source), *_flat(log.baseline.parameters)]
+        rows = [("source", log.baseline.source), *rows_of(log.baseline.parameters)]
         parts += ["## Baseline", _table(("parameter", "value"), rows)]
         if log.baseline.metrics:
-            parts.append(_table(("metric", "value"), _flat(log.baseline.metrics)))
+            parts.append(_table(("metric", "value"), rows_of(log.baseline.metrics)))
     for entry in log.datasets:
         parts += _entry(entry)
     return "\n\n".join(parts) + "\n"
@@ -47,7 +48,7 @@ def _entry(entry: Entry) -> list[str]:
         parts.append(_table(_HEADER, (_row(part, array) for part, array in arrays)))
     for part in entry.boundaries:
         if part.values is not None:
-            parts += [f"**{_text(part.name)}**{_said(part)}", _table(("key", "value"), _flat(part.values))]
+            parts += [f"**{_text(part.name)}**{_said(part)}", _table(("key", "value"), rows_of(part.values))]
     notes = [f"- {_text(part.name)}: {_text(part.definition)}" for part, _ in arrays if part.definition]
     return [*parts, "\n".join(notes)] if notes else parts
 
@@ -78,17 +79,6 @@ def _row(part: Boundary, array: ArrayPrint) -> list[Any]:
 
 def _said(part: Boundary) -> str:
     return f" ({_text(part.definition)})" if part.definition else ""
-
-
-def _flat(tree: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
-    """Rows of a nested dictionary, their keys joined by dots."""
-    rows: list[tuple[str, Any]] = []
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            rows += _flat(value, f"{above}{key}.")
-        else:
-            rows.append((f"{above}{key}", value))
-    return rows
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
